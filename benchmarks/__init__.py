@@ -1,0 +1,1 @@
+"""One script a question, each with its peers in the same run."""

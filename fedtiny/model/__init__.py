@@ -1,0 +1,1 @@
+"""The model on a device: numpy and an interpreter, never TensorFlow."""

@@ -1,0 +1,166 @@
+"""The messages of the protocol, as pydantic models that check themselves.
+
+Small retained topics are JSON, because people read them with any MQTT client. Messages with tensors (release,
+head, update) are CBOR. Tensors travel as bytes, little-endian, C order; the shape follows from the release.
+"""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from fedtiny.protocol.topics import ID_PATTERN
+
+Id = Annotated[str, StringConstraints(pattern=rf"^{ID_PATTERN}$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Strategy = Literal["fedavg", "ridge"]
+
+
+class Message(BaseModel):
+    """Base: unknown keys are ignored, so that an older peer understands a newer one."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    encoding: ClassVar[Literal["json", "cbor"]] = "json"
+    max_bytes: ClassVar[int] = 64 * 1024
+
+
+
+class Base(Message):
+    """The (release, revision) that a model is at or an update was computed from."""
+
+    release_id: Sha256
+    revision: Count
+
+
+class ReleaseMessage(Message):
+    """``global/release``: the whole release file; its SHA-256 is its id."""
+
+    encoding: ClassVar = "cbor"
+    max_bytes: ClassVar = 8 * 1024 * 1024
+    release_id: Sha256
+    tflite: bytes
+
+
+class HeadMessage(Message):
+    """``global/head``: the newest revision of the trainable last layer.
+
+    weights: float32, (outputs, inputs + 1), the bias in the last column. output_min, output_max: the range
+    that the int8 output must cover, in standardised feature units.
+    """
+
+    encoding: ClassVar = "cbor"
+    max_bytes: ClassVar = 8 * 1024 * 1024
+    release_id: Sha256
+    revision: Count
+    weights: bytes
+    output_min: Finite
+    output_max: Finite
+    strategy: Strategy | None = None
+    round_number: Count = 0
+    devices: Count = 0
+    num_examples: Count = 0
+
+
+class RoundMessage(Message):
+    """``global/round``: the open round, or its outcome once closed."""
+
+    round_number: Count
+    state: Literal["open", "closed"]
+    base: Base
+    strategy: Strategy
+    proximal: Finite = 0.3
+    min_examples: Count = 1
+    shards: Annotated[int, Field(ge=1, le=1024)] = 1
+    deadline_s: Finite
+    opened_utc: str
+    quorum: Count = 1
+    answered: tuple[Id, ...] = ()
+    loss_before: Finite | None = None
+    loss_after: Finite | None = None
+    bytes_up: Count = 0
+    outcome: str | None = None
+
+
+class UpdateMessage(Message):
+    """``up/<shard>/<device>/update``: what one device contributes to one round.
+
+    payload is zlib-compressed: for ``fedavg`` the int8 delta (local minus global) with a float32 step per row; for
+    ``ridge`` the upper triangle of the Gram matrix and the cross-product, float32. losses are mean squared
+    reconstruction errors on windows that were kept out of the fine-tuning.
+    """
+
+    encoding: ClassVar = "cbor"
+    max_bytes: ClassVar = 8 * 1024 * 1024
+    device: Id
+    round_number: Count
+    base: Base
+    strategy: Strategy
+    num_examples: Annotated[int, Field(ge=1, le=10_000_000)]
+    payload: bytes
+    output_min: Finite
+    output_max: Finite
+    loss_before: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    loss_after: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class FleetStatus(Message):
+    """``global/status``: one roll-up of the fleet by the coordinator; its will says offline."""
+
+    state: Literal["online", "offline"]
+    release_id: Sha256 | None = None
+    revision: Count = 0
+    round_number: Count = 0
+    devices: Count = 0
+    rejected: dict[str, Count] = {}
+
+
+class DeviceStatus(Message):
+    """``device/<device>/status``: who a device is and how it does; its will says offline."""
+
+    device: Id
+    state: Literal["online", "offline"]
+    boot_id: str = ""
+    phase: Literal["waiting", "learning", "watching"] = "waiting"
+    learned: Annotated[float, Field(ge=0, le=1)] = 0.0
+    base: Base | None = None
+    windows: Count = 0
+    threshold: Finite | None = None
+    interpreter: str = ""
+    peak_rss_mb: Finite | None = None
+    bytes_up: Count = 0
+    bytes_down: Count = 0
+    source_done: bool = False
+    rejected: dict[str, Count] = {}
+
+
+class ScoreSummary(Message):
+    """``device/<device>/score``: a span of anomaly scores. ``first`` is the number of its first window."""
+
+    device: Id
+    first: Count
+    count: Count
+    last: Finite
+    mean: Finite
+    max: Finite
+    threshold: Finite | None = None
+    revision: Count = 0
+    at_utc: str = ""
+
+
+class Alarm(Message):
+    """``device/<device>/alarm``: the state of the machine's alarm and why."""
+
+    device: Id
+    state: Literal["raised", "cleared"]
+    window: Count
+    at_utc: str
+    score: Finite
+    threshold: Finite
+    reason: str = ""
+
+
+class Command(Message):
+    """``device/<device>/command``: what an operator or the coordinator asks of a device."""
+
+    action: Literal["re-baseline"]

@@ -1,0 +1,1 @@
+"""Samples -> windows -> features. numpy only."""

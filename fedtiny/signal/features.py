@@ -1,0 +1,92 @@
+"""Window -> log band energies, and their standardisation.
+
+The amplitude stays in the features: a machine that gets louder or quieter shows as a shift of all bands. (Randall,
+Vibration-based Condition Monitoring, 2011, chapter 3, for spectra of rotating machines.)
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedtiny.errors import ConfigError
+from fedtiny.signal.windows import WindowPlan
+
+Array = NDArray[np.float32]
+
+
+class BandEnergies:
+    """Log energies of equally wide bands of the Hann-windowed power spectrum.
+
+    Calling it maps windows (n, window, channels) to float32 (n, channels * bands), channel by channel: the natural
+    logarithm of a band's mean power plus ``floor``, in units of the signal squared. The mean of a window (gravity,
+    an offset of the sensor) and the bin at 0 Hz are left out.
+    """
+
+    def __init__(self, plan: WindowPlan, channels: int, floor: float) -> None:
+        if floor <= 0:
+            raise ConfigError(f"floor: {floor}, expected a positive power")
+        self.plan, self.channels, self.floor = plan, channels, np.float32(floor)
+        n = plan.window
+        hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)
+        self._hann = (hann / np.sqrt(np.square(hann).sum())).astype(np.float32)
+        edges = np.round(np.linspace(1, n // 2 + 1, plan.bands + 1)).astype(int)
+        self._starts = edges[:-1]
+        self._widths = np.diff(edges).astype(np.float32)
+
+    @property
+    def size(self) -> int:
+        """Number of features of a window."""
+        return self.channels * self.plan.bands
+
+    def __call__(self, windows: NDArray[Any]) -> Array:
+        """Features of ``windows`` (n, window, channels), float32 (n, channels * bands)."""
+        x = np.ascontiguousarray(windows.swapaxes(1, 2), dtype=np.float32)
+        x -= x.mean(axis=2, keepdims=True)
+        x *= self._hann
+        spectrum = np.fft.rfft(x, axis=2)
+        power = np.square(spectrum.real) + np.square(spectrum.imag)
+        bands = np.add.reduceat(power, self._starts, axis=2) / self._widths
+        return np.log(bands + self.floor).astype(np.float32).reshape(len(x), self.size)
+
+
+@dataclass(frozen=True)
+class Standardisation:
+    """features -> (features - mean) / deviation; both float32 (features,)."""
+
+    mean: Array
+    deviation: Array
+
+    def __call__(self, features: Array) -> Array:
+        """Standardised features, float32, same shape."""
+        return (features - self.mean) / self.deviation
+
+
+def fit_standardisation(features: Array, smallest: float = 0.02) -> Standardisation:
+    """Mean and deviation of each feature over (n, features), with a floor on the deviation.
+
+    The floor, a quarter of the median deviation and at least ``smallest`` (natural log units), keeps a band that
+    happens to be still in the few windows seen from dominating every score.
+    """
+    deviation = features.std(axis=0)
+    floor = max(0.25 * float(np.median(deviation)), smallest)
+    return Standardisation(
+        features.mean(axis=0).astype(np.float32), np.maximum(deviation, floor).astype(np.float32)
+    )
+
+
+FAR = 2.0  # root mean square distance, in the base's deviations, beyond which a machine is foreign to it
+
+
+def adapt_standardisation(base: Standardisation, features: Array) -> Standardisation:
+    """The base's standardisation, moved to a machine's own level where that lies far from the base.
+
+    A machine among those that the trainer saw keeps the base's mean: between-machine differences are then
+    differences that the model has learned to reconstruct, and slow drift along them stays harmless. A machine further
+    than ``FAR`` away (another sensor gain, another kind of machine) would only saturate the int8 input; it gets
+    its own mean. The deviation stays the base's in both cases. ``features``: (n, features), its first normal windows.
+    """
+    own = features.mean(axis=0)
+    distance = float(np.sqrt(np.mean(np.square((own - base.mean) / base.deviation))))
+    return base if distance <= FAR else Standardisation(own.astype(np.float32), base.deviation)

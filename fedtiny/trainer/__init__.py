@@ -1,0 +1,1 @@
+"""Training on one machine: the only import of TensorFlow."""
