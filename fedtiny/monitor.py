@@ -1,8 +1,9 @@
-"""What operators see: a fleet's topics as a live table, or as one JSON line an event. Only ever a subscriber."""
+"""What operators see: a fleet's topics as a live table, or one JSON line an event. Only ever a subscriber."""
 
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import time
@@ -93,7 +94,7 @@ class FleetView:
             said = _device(device, message)
             if not retained and kind != "command":
                 device.heard_at = at
-        if said:
+        if said and not retained:  # that is news; what was retained happened some time ago
             self.recent.append(plain(f"{event['at'][11:19]} {where.device or 'fleet'}: {said}"))
         for name, value in message.model_dump().items():
             if isinstance(value, bytes):
@@ -168,8 +169,8 @@ def _device(device: DeviceView, message: messages.Message) -> str | None:
 def run_monitor(config: Config, *, as_json: bool, once: bool, timeout_s: float | None) -> None:
     """``fedtiny monitor``: watch until SIGINT, SIGTERM or ``timeout_s``.
 
-    as_json: one line an event on stdout. Otherwise a table on a terminal, and plain lines in a pipe. once: end
-    when the retained messages have come, and print the table once; TransportError when there is no broker.
+    as_json: one line an event on stdout. Otherwise a table on a terminal, and plain lines in a pipe. once:
+    print the table once, when the retained messages have come, and end; TransportError without a broker.
     """
     show: Callable[[FleetView, str, dict[str, Any] | None], None]
     if as_json or not (once or sys.stdout.isatty()):
@@ -188,6 +189,7 @@ def run_monitor(config: Config, *, as_json: bool, once: bool, timeout_s: float |
         link = _follow(config, view, lambda *_: None, once, timeout_s)
         console.print(render(config, view, link, time.time(), console, rows=None))
         return
+    logging.getLogger("fedtiny").setLevel(logging.ERROR)  # the table says it; lines between would spoil it
     with Live(console=console, screen=True, auto_refresh=False) as live:
         drawn = 0.0
 
@@ -195,7 +197,7 @@ def run_monitor(config: Config, *, as_json: bool, once: bool, timeout_s: float |
             nonlocal drawn
             if event is None or time.monotonic() - drawn > REFRESH_S:
                 drawn = time.monotonic()
-                rows = console.height - 8 - RECENT
+                rows = console.height - 8 - RECENT  # the other lines, at most
                 live.update(render(config, view, link, time.time(), console, rows=rows), refresh=True)
 
         _follow(config, view, draw, once, timeout_s)
@@ -208,7 +210,7 @@ def _follow(
     once: bool,
     timeout_s: float | None,
 ) -> str:
-    """Feed ``view`` from the broker; ``show`` gets each event, and None when the link changed or time passed."""
+    """Feed ``view`` from the broker; ``show`` gets each event, and None when the link or the time changed."""
     where = f"broker {config.broker.host}:{config.broker.port}"
     link = f"{where} connecting"
     start = heard = time.monotonic()
@@ -234,8 +236,7 @@ def _follow(
                     connected, heard, link = True, time.monotonic(), f"{where} connected"
                 case Disconnected(reason):
                     connected, link = False, reason
-                    if as_text := plain(reason):
-                        log.warning("%s; trying again", as_text)
+                    log.warning("%s; trying again", reason)
             show(view, link, None)
             if once and connected and time.monotonic() - heard > QUIET_S:
                 break
@@ -269,7 +270,8 @@ def render(
     coordinator = view.status.state if view.status else "not seen"
     revision = view.head.revision if view.head else "-"
     parts: list[Any] = [
-        Text(f"fleet {config.fleet}   {online} of {len(view.devices)} devices online   {plain(link)}"),
+        Text(plain(link)),
+        Text(f"fleet {config.fleet}   {online} of {len(view.devices)} devices online"),
         Text(f"coordinator {coordinator}   release {(view.release_id or '-')[:8]}   revision {revision}"),
         Text(_round_line(view)),
         _table(view, now, rows),
@@ -321,7 +323,7 @@ def _table(view: FleetView, now: float, rows: int | None) -> "Table":
         ("MB", True),
     ):
         table.add_column(title, no_wrap=True, justify="right" if right else "left")
-    first = sorted(view.devices.items(), key=lambda item: (not _raised(item[1]), item[0]))
+    first = sorted(view.devices.items(), key=lambda item: (not _raised(item[1]), _natural(item[0])))
     for name, device in first[: None if rows is None else max(rows, 1)]:
         status, raised = device.status, _raised(device)
         state = status.state if status else "?"
@@ -342,6 +344,11 @@ def _table(view: FleetView, now: float, rows: int | None) -> "Table":
             memory,
         )
     return table
+
+
+def _natural(name: str) -> list[str | int]:
+    """Sort key that puts bearing-2 before bearing-10."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
 def _raised(device: DeviceView) -> bool:

@@ -439,7 +439,8 @@ class Scale:
         if log:
             low, high = math.log10(low), math.log10(high)
         if high <= low:
-            low, high = low - 0.5, high + 0.5
+            spare = 0.5 if log else abs(low) / 10 or 0.5
+            low, high = low - spare, high + spare
         else:
             spare = (high - low) * margin
             low, high = (low if low == 0 and not log else low - spare), high + spare

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fedtiny.errors import ProtocolError, ReleaseError
 from fedtiny.federation.aggregators import ridge, weighted_mean
 from fedtiny.federation.local import LocalUpdate, Strategy
 from fedtiny.federation.updates import unpack_delta, unpack_statistics
@@ -14,7 +15,11 @@ from fedtiny.model.head import Head
 
 def check_update(strategy: Strategy, update: LocalUpdate, shape: tuple[int, int]) -> None:
     """Raise ProtocolError when ``update`` cannot be aggregated into a head of ``shape``."""
-    aggregate(strategy, [update], Head(np.zeros(shape, np.float32), -1, 1), np.zeros(shape, np.float32), 1.0)
+    zero = np.zeros(shape, np.float32)
+    try:
+        aggregate(strategy, [update], Head(zero, -1, 1), zero, 1.0)
+    except (ReleaseError, np.linalg.LinAlgError) as error:
+        raise ProtocolError(f"update: makes no head: {error}") from None
 
 
 def aggregate(

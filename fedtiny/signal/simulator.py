@@ -1,14 +1,15 @@
 """A fleet of rotating machines from physics, so that a machine without any data set has a meaningful run.
 
-Each machine has a shaft with its harmonics (unbalance, misalignment, vanes, blades or teeth), a rolling bearing
-whose fault frequencies follow from its geometry, and a structure whose resonances colour everything broadband.
-The load and the speed wander, sensors differ in gain. In the last quarter of its life a fault grows:
+Each machine has a shaft with its harmonics (unbalance, misalignment, vanes, blades or teeth), a rolling
+bearing whose fault frequencies follow from its geometry, and a structure whose resonances colour everything
+broadband. The load changes from snapshot to snapshot, the speed a little; sensors differ in gain. In the last
+quarter of its life a fault grows:
 
 - on the bearing's outer race, inner race or a ball: each pass strikes the structure, which rings at its
-  resonances; strikes slip by 1 to 2 % and the inner race and the ball move through the load zone (McFadden and
-  Smith, "Model for the vibration produced by a single point defect in a rolling element bearing", Journal of
-  Sound and Vibration 96, 1984; Randall and Antoni, "Rolling element bearing diagnostics: a tutorial", Mechanical
-  Systems and Signal Processing 25, 2011);
+  resonances; strikes slip by 1 to 2 %, and the inner race and the ball move through the load zone (McFadden
+  and Smith, "Model for the vibration produced by a single point defect in a rolling element bearing", Journal
+  of Sound and Vibration 96, 1984; Randall and Antoni, "Rolling element bearing diagnostics: a tutorial",
+  Mechanical Systems and Signal Processing 25, 2011);
 - as unbalance: the once-a-turn force grows;
 - as slack, a belt or foundation that loosens: load and stiffness are lost and the machine gets *quieter*.
 
@@ -28,10 +29,10 @@ CHANNELS = ("horizontal", "vertical")
 KINDS = {"pump": (5, 8), "fan": (7, 13), "gearbox": (17, 32)}  # vanes, blades or teeth: least, most + 1
 FAULTS = ("outer", "inner", "unbalance", "ball", "slack")
 HEALTHY, FAILING = 0.60, 0.88  # shares of life: label 0 before the first, 1 from the second on
+DUTY = 0.4  # the load of a snapshot lies within this share of its mean
+STRIKE = 11.0  # a full-grown bearing fault's impacts, against the broadband noise, at 100 samples apart
+SLACK = 0.6  # share of the load that a full-grown slack loses
 
-STRIKE = 6.0
-DUTY = 0.3
-SLACK = 0.4
 Floats = NDArray[np.float64]
 
 
@@ -51,7 +52,7 @@ class Bearing:
 
     @property
     def orders(self) -> dict[str, float]:
-        """Events a turn of the shaft: passes over an outer or inner fault, a ball's spins, turns of the cage."""
+        """Events a turn of the shaft: passes over an outer or inner fault, spins of a ball, cage."""
         x = self.ratio * np.cos(self.angle)
         return {
             "outer": self.balls / 2 * (1 - x),
@@ -96,14 +97,17 @@ class RotatingMachine:
 
     def severity(self, life: float) -> float:
         """Of the fault at a share of life: 0 up to `onset`, then growing faster and faster to 1."""
-        return max(0.0, (life - self.onset) / (1 - self.onset)) ** 1.5
+        grown: float = max(0.0, (life - self.onset) / (1 - self.onset)) ** 1.5
+        return grown
 
     def snapshot(self, index: int, life: float, samples: int) -> Samples:
         """Acceleration in g at a share of life, float32 (samples, channels). `index` picks the randomness."""
-        rng = np.random.default_rng(np.random.SeedSequence(self.seed.entropy, spawn_key=(*self.seed.spawn_key, index)))
+        stream = np.random.SeedSequence(self.seed.entropy, spawn_key=(*self.seed.spawn_key, index))
+        rng = np.random.default_rng(stream)
         worn = self.severity(life)
         slack = worn if self.fault == "slack" else 0.0
-        slow = np.sin(2 * np.pi * np.array([0.7, 1.9, 4.3]) * life + self.wander.reshape(2, 3)) @ [0.6, 0.3, 0.2]
+        cycles = np.array([0.7, 1.9, 4.3])  # of slow change in a life; for the load and for the speed
+        slow = np.sin(2 * np.pi * cycles * life + self.wander.reshape(2, 3)) @ [0.6, 0.3, 0.2]
         load = self.load * (1 + DUTY * rng.uniform(-1, 1) + 0.05 * slow[0]) * (1 - SLACK * slack)
         shaft_hz = self.shaft_hz * (1 + 0.006 * slow[1] + 0.003 * rng.standard_normal())
 
@@ -111,31 +115,34 @@ class RotatingMachine:
         strength = np.where(self.orders < 3.5, (shaft_hz / self.shaft_hz) ** 2, load / self.load)
         strength = strength * (1 - 0.1 * slack) * (1 + 0.04 * rng.standard_normal(len(self.orders)))
         if self.fault == "unbalance":
-            strength = strength + 0.8 * worn * (self.orders == 1)
+            strength = strength + worn * (self.orders == 1)
         audible = self.orders * shaft_hz < 0.45 * self.sample_rate_hz
-        angle = (2 * np.pi * (np.outer(self.orders[audible], turns) % 1)).astype(np.float32)  # float32: fast sines
+        angle = (2 * np.pi * (np.outer(self.orders[audible], turns) % 1)).astype(np.float32)  # fast sines
         tones = (self.tones * strength)[:, audible]
         tonal = tones.real @ np.cos(angle) - tones.imag @ np.sin(angle)
 
         frequency = np.fft.rfftfreq(samples, 1 / self.sample_rate_hz)
         force = np.fft.rfft(self.noise * load**1.2 * rng.standard_normal(samples))
-        force /= 1 + frequency / (0.1 * self.sample_rate_hz)  # turbulence and friction are duller than impacts
+        force /= 1 + 10 * frequency / self.sample_rate_hz  # turbulence and friction are duller than impacts
         if self.fault in ("outer", "inner", "ball") and worn:
             force += np.fft.rfft(self._strikes(rng, worn, load, shaft_hz, samples))
-        ringing = np.fft.irfft(force * self._response(frequency, 1 - 0.03 * slack), samples)
+        ringing = np.fft.irfft(force * self._response(frequency, 1 - 0.05 * slack), samples)
         hiss = 0.1 * self.noise * rng.standard_normal((len(CHANNELS), samples))
         level = 1 + 0.03 * (life - 0.5) * np.sin(self.wander[0])  # a sensor's slow, harmless drift
         return np.ascontiguousarray((level * (tonal + ringing + hiss)).T, np.float32)
 
-    def _strikes(self, rng: np.random.Generator, worn: float, load: float, shaft_hz: float, samples: int) -> Floats:
+    def _strikes(
+        self, rng: np.random.Generator, worn: float, load: float, shaft_hz: float, samples: int
+    ) -> Floats:
         """Force of a bearing fault's impacts, (samples,): a train with slip, modulated by the load zone."""
         rates = self.bearing.orders
         spacing = self.sample_rate_hz / (rates[self.fault] * shaft_hz)
         gaps = spacing * (1 + 0.015 * rng.standard_normal(int(samples / spacing) + 2))
         at = np.cumsum(gaps) - spacing * rng.uniform(0.5, 1.5)
         at = at[(at >= 0) & (at < samples - 1)]
-        turn = {"outer": 0.0, "inner": 1.0, "ball": rates["cage"]}[self.fault]  # how fast it leaves the load zone
-        zone = 1 + 0.8 * np.cos(2 * np.pi * (turn * shaft_hz * at / self.sample_rate_hz + rng.random() * (turn > 0)))
+        travel = {"outer": 0.0, "inner": 1.0, "ball": rates["cage"]}[self.fault]  # of the fault, a turn
+        place = travel * shaft_hz * at / self.sample_rate_hz + rng.random() * (travel > 0)
+        zone = 1 + 0.8 * np.cos(2 * np.pi * place)  # most load at a whole turn
         size = STRIKE * self.noise * np.sqrt(spacing / 100) * worn * load * zone
         size = size * (1 + 0.2 * rng.standard_normal(len(at)))
         whole = at.astype(int)
@@ -148,8 +155,7 @@ class RotatingMachine:
         """Acceleration of the channels for a unit force, (channels, bins); `stiffness` shifts the modes."""
         ratio = frequency / (stiffness * self.modes_hz[:, None])
         modes = -(ratio**2) / (1 - ratio**2 + 2j * self.damping[:, None] * ratio)
-        shaped: NDArray[np.complex128] = self.gains @ (modes * 2 * self.damping[:, None])
-        return shaped
+        return np.asarray(self.gains @ (2 * self.damping[:, None] * modes), np.complex128)
 
 
 def design_machine(
@@ -201,7 +207,9 @@ def simulate_fleet(
     Label 0 up to 60 % of life, 1 over the last 12 %, -1 between. The same arguments give the same signal.
     """
     if not 0 < base < machines or min(snapshots, snapshot_samples) < 2 or not sample_rate_hz > 0:
-        raise ValueError("expected 0 < base < machines, at least 2 snapshots of 2 samples, a sample rate above 0")
+        raise ValueError(
+            "expected 0 < base < machines, at least 2 snapshots of 2 samples, a sample rate above 0"
+        )
     fleet: dict[str, Machine] = {}
     for number in range(machines):
         speeds = (25.0, 30.0) if number < base else (18.0, 45.0)
@@ -216,4 +224,6 @@ def _life(model: RotatingMachine, snapshots: int, samples: int) -> Iterator[Reco
     for index in range(snapshots):
         life = index / (snapshots - 1)
         label = 0 if life < HEALTHY else 1 if life >= FAILING else -1
-        yield Recording(f"{model.name} snapshot {index + 1}", model.snapshot(index, life, samples), label, life)
+        yield Recording(
+            f"{model.name} snapshot {index + 1}", model.snapshot(index, life, samples), label, life
+        )

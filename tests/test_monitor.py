@@ -1,0 +1,154 @@
+"""The monitor: its view of a fleet from messages, the table at 80x24, and the command on a real broker."""
+
+import json
+import socket
+
+import pytest
+
+from fedtiny.broker import EmbeddedBroker
+from fedtiny.config import load_config
+from fedtiny.errors import TransportError
+from fedtiny.monitor import FleetView, render, run_monitor
+from fedtiny.protocol import codec, messages, topics
+from fedtiny.transport import Connection
+
+RELEASE = "3fa2" * 16
+BASE = messages.Base(release_id=RELEASE, revision=2)
+HEAD = messages.HeadMessage(
+    release_id=RELEASE, revision=3, weights=bytes(400), output_min=-4, output_max=5, devices=8
+)
+
+
+def alarm(device, reason="3 of 5 windows above the threshold"):
+    return messages.Alarm(
+        device=device,
+        state="raised",
+        window=412,
+        at_utc="2026-11-23T11:00:01Z",
+        score=7.31,
+        threshold=1.25,
+        reason=reason,
+    )
+
+
+def status(device, state="online"):
+    return messages.DeviceStatus(
+        device=device,
+        state=state,
+        phase="learning",
+        learned=0.45,
+        base=BASE,
+        threshold=1.25,
+        peak_rss_mb=61.2,
+    )
+
+
+def tell(view, device, message, kind, at=1_000.0, retained=False):
+    topic = topics.device_topic("plant", device, kind) if device else topics.fleet_topic("plant", kind)
+    return view.apply(topic, codec.encode(message), retained, at)
+
+
+def screen(view, now=1_010.0, height=24):
+    console = pytest.importorskip("rich.console").Console(width=80, height=height, color_system=None)
+    with console.capture() as capture:
+        drawn = render(load_config(None), view, "broker b:1 connected", now, console, rows=height - 13)
+        console.print(drawn)
+    return capture.get().splitlines()
+
+
+def test_an_event_has_sizes_in_the_place_of_tensors_and_is_json():
+    event = tell(FleetView(), None, HEAD, "head", retained=True)
+    assert (event["at"], event["kind"], event["retained"]) == ("1970-01-01T00:16:40Z", "head", True)
+    assert (event["revision"], event["weights_bytes"]) == (3, 400)
+    assert "weights" not in event
+    json.dumps(event)
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload", "kind"),
+    [
+        ("fedtiny/v1/plant/what/ever", b"{}", "topic"),
+        ("fedtiny/v1/plant/global/head", b"\xa1\xff", "head"),
+        ("fedtiny/v1/plant/device/m1/status", b"[" * 60_000, "status"),
+        ("fedtiny/v1/plant/device/m1/score", b"NaN", "score"),
+        ("fedtiny/v1/plant/device/m1/alarm", codec.encode(alarm("m2")), "alarm"),
+    ],
+)
+def test_garbage_is_counted_by_kind_and_changes_nothing(topic, payload, kind, caplog):
+    view = FleetView()
+    assert [view.apply(topic, payload, False) for _ in range(3)] == [None] * 3
+    assert view.garbage == {kind: 3}
+    assert not view.devices
+    assert len(caplog.records) == 1
+    assert any(f"{kind} 3" in line for line in screen(view))
+
+
+def test_table_shows_each_device_with_the_alarmed_first():
+    view = FleetView()
+    tell(view, None, HEAD, "head")
+    for device in ("m10", "m2", "m1"):
+        tell(view, device, status(device, "offline" if device == "m1" else "online"), "status")
+    tell(view, "m10", alarm("m10"), "alarm", at=1_007.0)
+    lines = screen(view)
+    rows = [line.split() for line in lines if line.startswith("m")]
+    assert rows == [
+        ["m10", "online", "3fa23f/2", "learn", "45%", "3s", "7.31", "/", "1.25", "RAISED", "61"],
+        ["m1", "offline", "3fa23f/2", "learn", "45%", "10s", "-", "/", "1.25", "-", "61"],
+        ["m2", "online", "3fa23f/2", "learn", "45%", "10s", "-", "/", "1.25", "-", "61"],
+    ]
+    assert any("2 of 3 devices online" in line for line in lines)
+    assert "m10: alarm raised, score 7.31" in lines[-1]
+
+
+def test_a_large_fleet_fits_the_screen():
+    view = FleetView()
+    view.apply("nonsense", b"", False)
+    tell(view, None, messages.FleetStatus(state="online", rejected={"stale": 2}), "status")
+    for number in range(200):
+        device = f"{'a-very-long-name-' * 3}{number}"
+        tell(view, device, status(device), "status")
+        tell(view, device, alarm(device), "alarm")
+    lines = screen(view)
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 80
+    assert any("and 189 more devices" in line for line in lines)
+
+
+def test_untrusted_text_cannot_steer_the_terminal():
+    view = FleetView()
+    tell(view, "m1", alarm("m1", reason="\x1b[2J[red]boo[/red]\r\nX"), "alarm")
+    lines = screen(view)
+    assert "[red]boo[/red]" in lines[-1]
+    assert all(line.isprintable() for line in lines)
+
+
+def test_a_removed_device_is_forgotten():
+    view = FleetView()
+    tell(view, "m1", status("m1"), "status")
+    event = view.apply(topics.device_topic("plant", "m1", "status"), b"", False)
+    assert event["removed"]
+    assert not view.devices
+
+
+def test_once_shows_what_is_retained(tmp_path, capsys):
+    with EmbeddedBroker(tmp_path) as broker:
+        config = load_config(None, broker__port=broker.port)
+        sender = Connection(config.broker, "sender", subscriptions=[])
+        sender.start()
+        sender.publish(topics.fleet_topic("plant", "head"), codec.encode(HEAD), retain=True)
+        sender.publish(topics.device_topic("plant", "m1", "alarm"), codec.encode(alarm("m1")), retain=True)
+        assert sender.drain(10)
+        sender.stop()
+        run_monitor(config, as_json=True, once=True, timeout_s=None)
+        events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert {(event["kind"], event["device"]) for event in events} == {("head", None), ("alarm", "m1")}
+        run_monitor(config, as_json=False, once=True, timeout_s=None)
+        assert "m1" in capsys.readouterr().out
+
+
+def test_a_wrong_broker_is_named():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with pytest.raises(TransportError, match=f"127.0.0.1:{port} cannot be reached: Connection refused"):
+        run_monitor(load_config(None, broker__port=port), as_json=True, once=True, timeout_s=0.5)
