@@ -63,7 +63,7 @@ class Coordinator(_Section):
     """Rounds: when they open and close, and how updates become a head."""
 
     strategy: Literal["fedavg", "ridge"] = "fedavg"
-    rounds: Annotated[int, Field(ge=0)] = 10
+    rounds: Annotated[int, Field(ge=0)] = 5
     quorum: Positive = 1
     devices: Positive | None = None
     deadline_s: Annotated[float, Field(gt=0)] = 60.0

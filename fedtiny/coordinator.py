@@ -16,8 +16,8 @@ from fedtiny.errors import ProtocolError
 from fedtiny.federation.combine import aggregate, check_update
 from fedtiny.federation.local import LocalUpdate
 from fedtiny.federation.rounds import Rounds, Rules, State, Step
+from fedtiny.ledger import Ledger
 from fedtiny.model.artifact import Release
-from fedtiny.model.head import Head
 from fedtiny.protocol import codec, topics
 from fedtiny.protocol.messages import (
     Base,
@@ -30,7 +30,7 @@ from fedtiny.protocol.messages import (
     UpdateMessage,
 )
 from fedtiny.revision import from_message, to_message
-from fedtiny.store import Ledger, locked
+from fedtiny.store import locked
 from fedtiny.transport import Connected, Connection, Disconnected, Received
 
 log = logging.getLogger(__name__)

@@ -24,7 +24,7 @@ from fedtiny.device_state import DeviceState, Numbers
 from fedtiny.errors import ConfigError, DataError, ProtocolError, ReleaseError
 from fedtiny.federation.local import compute_update
 from fedtiny.federation.participant import Participant, Phase
-from fedtiny.model.artifact import Release
+from fedtiny.model.artifact import Manifest, Release
 from fedtiny.model.detector import Detector, split_index
 from fedtiny.model.scoring import AlarmVote
 from fedtiny.protocol import codec, topics
@@ -47,7 +47,8 @@ from fedtiny.transport import Connected, Connection, Disconnected, Received
 
 log = logging.getLogger(__name__)
 Array = NDArray[np.float32]
-IDLE_S = 0.25
+IDLE_S = 0.25  # at most this long until a stop is noticed
+BATCH = 64  # windows
 SAVE_EVERY_S = 30.0
 MODEL, STATE = "release.tflite", "device.npz"
 
@@ -81,13 +82,16 @@ class Agent:
 
     def __init__(self, config: Config, replay: Replay) -> None:
         if config.device is None:
-            raise ConfigError("device: not set; give this device an id (--device, or device = ... in fedtiny.toml)")
+            raise ConfigError(
+                "device: not set; give this device an id (--device, or device = ... in fedtiny.toml)"
+            )
         self._config, self._replay = config, replay
         self._device, self._folder = config.device, config.state
         self._boot_id = uuid.uuid4().hex[:12]
         self._state = DeviceState.load(self._folder / STATE)
         self._participant = Participant(last_answered=self._state.numbers.last_answered)
         self._detector: Detector | None = None
+        self._features: Any = None  # the release's extractor
         self._round: RoundMessage | None = None
         self._pending_head: HeadMessage | None = None
         self._vote = self._new_vote(self._state.numbers.alarm)
@@ -110,7 +114,9 @@ class Agent:
 
     # --- life ---
 
-    def run(self, recordings: Iterator[Recording], stop: threading.Event, *, exit_at_end: bool = False) -> None:
+    def run(
+        self, recordings: Iterator[Recording], stop: threading.Event, *, exit_at_end: bool = False
+    ) -> None:
         """Score ``recordings`` and serve the fleet until ``stop`` is set (or the source ends, where asked)."""
         self._connection.start()
         scores: IO[str] | None = None
@@ -123,7 +129,7 @@ class Agent:
             self._source_done = not stop.is_set()
             self._publish_status()
             while not stop.is_set() and not exit_at_end:
-                self._listen(IDLE_S)
+                self._listen(IDLE_S, stop)
         finally:
             if scores is not None:
                 scores.close()
@@ -135,53 +141,57 @@ class Agent:
     def _play(self, recordings: Iterator[Recording], stop: threading.Event) -> None:
         started, played = time.monotonic(), 0.0
         for number, recording in enumerate(recordings):
-            while not stop.is_set() and self._must_wait():
-                self._listen(IDLE_S)
-            if stop.is_set():
-                return
             if number < self._state.numbers.recordings:
                 continue  # scored before the restart
-            self._take(recording)
+            self._take(recording, stop)
+            if stop.is_set():
+                return
             self._state.numbers.recordings = number + 1
             if time.monotonic() - self._saved > SAVE_EVERY_S:
                 self._save()
             wait = 0.0
             if self._replay.speed:
                 played += len(recording.samples) / self._replay.sample_rate_hz / self._replay.speed
-                wait = max(0.0, started + played - time.monotonic())
-            self._listen(wait)
+                wait = started + played - time.monotonic()
+            self._listen(wait, stop)
 
     def _must_wait(self) -> bool:
-        if self._detector is None:
-            return True
         base = self._participant.base
         held = base is not None and base.revision < self._replay.hold_for_revision
-        return held and self._participant.phase is Phase.WATCHING
+        return self._detector is None or (held and self._participant.phase is Phase.WATCHING)
 
     # --- windows ---
 
-    def _take(self, recording: Recording) -> None:
-        detector = self._require_detector()
-        manifest = detector.release.manifest
-        if recording.samples.shape[1] != len(manifest.channels):
-            raise DataError(
-                f"{recording.name}: {recording.samples.shape[1]} channels, "
-                f"but the release expects {len(manifest.channels)}"
-            )
-        windows = cut(recording.samples, manifest.window, manifest.hop)
-        if not len(windows):
-            self._reject("short recording", f"{recording.name}: {len(recording.samples)} samples, shorter than a window")
-            return
-        features = detector.release.features(windows)
-        if self._participant.phase is Phase.LEARNING:
-            needed = self._config.edge.learn_windows - len(self._state.buffer)
-            self._remember(features[:needed])
-            self._record(recording, np.full(len(features[:needed]), np.nan))
-            features = features[needed:]
-            if len(self._state.buffer) >= self._config.edge.learn_windows:
-                self._finish_learning(detector)
-        if len(features):
-            self._watch(recording, features, detector)
+    def _take(self, recording: Recording, stop: threading.Event) -> None:
+        """Learn from or score all windows of a recording, a batch at a time."""
+        done = 0
+        while not stop.is_set():
+            if self._must_wait():
+                self._listen(IDLE_S, stop)
+                continue
+            detector = self._require_detector()
+            manifest = detector.release.manifest
+            if done == 0:
+                check_channels(recording, manifest)
+            windows = cut(recording.samples, manifest.window, manifest.hop)
+            if not len(windows):
+                self._reject(
+                    "short recording", f"{recording.name}: {len(recording.samples)} samples, under a window"
+                )
+            if done >= len(windows):
+                return
+            missing = self._config.edge.learn_windows - len(self._state.buffer)
+            learning = self._participant.phase is Phase.LEARNING
+            batch = windows[done : done + (min(BATCH, missing) if learning else BATCH)]
+            features = self._features(batch)
+            done += len(batch)
+            if learning:
+                self._remember(features)
+                self._record(recording, np.full(len(features), np.nan))
+                if len(self._state.buffer) >= self._config.edge.learn_windows:
+                    self._finish_learning(detector)
+            else:
+                self._watch(recording, features, detector)
 
     def _finish_learning(self, detector: Detector) -> None:
         detector.adapt(self._state.buffer)
@@ -227,10 +237,14 @@ class Agent:
 
     # --- messages ---
 
-    def _listen(self, timeout_s: float) -> None:
-        """Take what has come in; wait up to ``timeout_s`` for more."""
+    def _listen(self, timeout_s: float, stop: threading.Event) -> None:
+        """Take what has come in, and what comes within ``timeout_s``."""
         deadline = time.monotonic() + timeout_s
-        while (event := self._connection.next_event(max(0.0, deadline - time.monotonic()))) is not None:
+        while not stop.is_set():
+            left = max(0.0, deadline - time.monotonic())
+            event = self._connection.next_event(min(left, IDLE_S))
+            if event is None and left <= IDLE_S:
+                return
             if isinstance(event, Connected):
                 log.info("connected to %s:%d", self._config.broker.host, self._config.broker.port)
                 self._online = True
@@ -263,9 +277,11 @@ class Agent:
             return
         release = Release(message.tflite)
         if release.id != message.release_id:
-            raise ProtocolError(f"release: its SHA-256 is {release.id[:12]}, announced as {message.release_id[:12]}")
+            raise ProtocolError(
+                f"release: its SHA-256 is {release.id[:12]}, announced as {message.release_id[:12]}"
+            )
         self._check_source(release)
-        self._detector = Detector(release, self._config.edge.runtime)
+        self._use(release)
         atomic_write(self._folder / MODEL, release.data)
         self._state = DeviceState(Numbers(release_id=release.id, recordings=self._state.numbers.recordings))
         self._participant.release(release.id)
@@ -352,7 +368,7 @@ class Agent:
             self._state = DeviceState()
             return
         self._check_source(release)
-        detector = self._detector = Detector(release, self._config.edge.runtime)
+        detector = self._use(release)
         self._participant.release(release.id)
         if self._state.head is not None:
             detector.set_head(self._state.head)
@@ -372,6 +388,10 @@ class Agent:
             self._state.standardisation = self._detector.standardisation
         self._state.save(self._folder / STATE)
         self._saved = time.monotonic()
+
+    def _use(self, release: Release) -> Detector:
+        self._detector, self._features = Detector(release, self._config.edge.runtime), release.features
+        return self._detector
 
     def _check_source(self, release: Release) -> None:
         manifest, replay = release.manifest, self._replay
@@ -425,7 +445,9 @@ class Agent:
 
     def _publish_alarm(self, score: float, threshold: float) -> None:
         state = "raised" if self._vote.raised else "cleared"
-        reason = f"{self._vote.votes} of the last {self._config.edge.alarm_window} windows reached the threshold"
+        reason = (
+            f"{self._vote.votes} of the last {self._config.edge.alarm_window} windows reached the threshold"
+        )
         log.warning("alarm %s: score %.3g, threshold %.3g", state, score, threshold)
         alarm = Alarm(
             device=self._device,
@@ -463,6 +485,13 @@ class Agent:
             log.warning("refused: %s", detail)
 
 
+def check_channels(recording: Recording, manifest: Manifest) -> None:
+    """Raise DataError when ``recording`` has not as many channels as the release."""
+    found, expected = recording.samples.shape[1], len(manifest.channels)
+    if found != expected:
+        raise DataError(f"{recording.name}: {found} channels, the release expects {expected}")
+
+
 def _utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
@@ -490,7 +519,9 @@ def run_agent(
         Agent(config, replay).run(recordings, stop, exit_at_end=exit_at_end)
 
 
-def score_offline(config: Config, release: Release, recordings: Iterator[Recording]) -> Iterator[ScoredRecording]:
+def score_offline(
+    config: Config, release: Release, recordings: Iterator[Recording]
+) -> Iterator[ScoredRecording]:
     """Score recordings without a network, with what the device of ``config.state`` has learned for ``release``.
 
     Where it has learned nothing, its first ``learn_windows`` windows are taken as normal, and their scores are NaN.
@@ -499,18 +530,16 @@ def score_offline(config: Config, release: Release, recordings: Iterator[Recordi
     manifest = release.manifest
     detector = Detector(release, config.edge.runtime)
     state = DeviceState.load(config.state / STATE)
-    buffer = np.empty((0, release.features.size), np.float32)
+    extract = release.features
+    buffer = np.empty((0, extract.size), np.float32)
     if state.numbers.release_id == release.id and state.standardisation is not None:
         if state.head is not None:
             detector.set_head(state.head)
         detector.standardisation = state.standardisation
         detector.calibrate(state.buffer, config.edge.false_alarm_rate)
     for recording in recordings:
-        if recording.samples.shape[1] != len(manifest.channels):
-            raise DataError(
-                f"{recording.name}: {recording.samples.shape[1]} channels, the release expects {len(manifest.channels)}"
-            )
-        features = release.features(cut(recording.samples, manifest.window, manifest.hop))
+        check_channels(recording, manifest)
+        features = extract(cut(recording.samples, manifest.window, manifest.hop))
         scores = np.full(len(features), np.nan, np.float32)
         taken = 0
         if detector.threshold is None:

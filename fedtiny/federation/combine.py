@@ -1,7 +1,6 @@
 """One round's updates -> the next head, by strategy."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,7 +1,7 @@
 """The device's state machine: what phase it is in and whether a round asks anything of it.
 
-    WAITING  --release-->  LEARNING  --enough normal windows-->  WATCHING
-    any phase --release--> LEARNING;  WATCHING --re-baseline--> LEARNING
+WAITING  --release-->  LEARNING  --enough normal windows-->  WATCHING
+any phase --release--> LEARNING;  WATCHING --re-baseline--> LEARNING
 """
 
 from dataclasses import dataclass

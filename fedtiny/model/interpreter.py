@@ -26,7 +26,7 @@ def _tflite() -> tuple[Any, Any, str]:
         raise ImportError(f"tflite-runtime needs numpy<2, found numpy {np.__version__}")
     from tflite_runtime import interpreter as module
 
-    return module.Interpreter, module.OpResolverType, "tflite-runtime " + module.__version__
+    return module.Interpreter, module.OpResolverType, "tflite-runtime " + importlib.metadata.version("tflite-runtime")
 
 
 def _load(runtime: Runtime) -> tuple[Any, Any, str]:
@@ -35,7 +35,7 @@ def _load(runtime: Runtime) -> tuple[Any, Any, str]:
     for loader in loaders:
         try:
             return loader()
-        except (ImportError, AttributeError) as error:  # numpy's ABI mismatch surfaces as either
+        except ImportError as error:
             problems.append(str(error))
     raise ConfigError(
         f"runtime {runtime!r} is not usable here ({'; '.join(problems)}); "

@@ -1,8 +1,8 @@
 """Topic names of a fleet: build them and take them apart.
 
-    fedtiny/v1/<fleet>/global/{release,head,round,status}
-    fedtiny/v1/<fleet>/up/<shard>/<device>/update
-    fedtiny/v1/<fleet>/device/<device>/{status,score,alarm,command}
+fedtiny/v1/<fleet>/global/{release,head,round,status}
+fedtiny/v1/<fleet>/up/<shard>/<device>/update
+fedtiny/v1/<fleet>/device/<device>/{status,score,alarm,command}
 """
 
 import re

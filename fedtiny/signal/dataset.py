@@ -20,6 +20,12 @@ class MachineFeatures:
     features: Array
     labels: NDArray[np.int8]
     positions: NDArray[np.float64]
+    recordings: NDArray[np.int64]
+
+    @property
+    def first_normal_recording(self) -> int:
+        """Number of the first recording that is labelled normal; 0 where none is."""
+        return int(self.recordings[self.labels == 0][0]) if (self.labels == 0).any() else 0
 
     @property
     def normal(self) -> Array:
@@ -34,13 +40,19 @@ class MachineFeatures:
 
 def machine_features(fleet: FleetData, machine: str, extract: BandEnergies) -> MachineFeatures:
     """All windows of one machine."""
-    features, labels, positions = [], [], []
-    for recording in fleet.machines[machine].recordings():
+    features, labels, positions, numbers = [], [], [], []
+    for number, recording in enumerate(fleet.machines[machine].recordings()):
         windows = cut(recording.samples, extract.plan.window, extract.plan.hop)
         features.append(extract(windows))
         labels.append(np.full(len(windows), recording.label, np.int8))
+        numbers.append(np.full(len(windows), number))
         at = np.nan if recording.position is None else recording.position
         positions.append(np.full(len(windows), at))
     if not features or not sum(map(len, features)):
         raise DataError(f"{machine}: no recording is as long as a window of {extract.plan.window} samples")
-    return MachineFeatures(np.concatenate(features), np.concatenate(labels), np.concatenate(positions))
+    return MachineFeatures(
+        np.concatenate(features),
+        np.concatenate(labels),
+        np.concatenate(positions),
+        np.concatenate(numbers),
+    )

@@ -184,7 +184,9 @@ def design_machine(
         load=rng.uniform(0.6, 1.1),
         bearing=Bearing(int(rng.integers(7, 14)), rng.uniform(0.15, 0.28), rng.uniform(0, 0.26)),
         orders=orders,
-        tones=gain * amplitude * np.exp(2j * np.pi * rng.random((len(CHANNELS), 6))),
+        tones=np.asarray(
+            gain * amplitude * np.exp(2j * np.pi * rng.random((len(CHANNELS), 6))), np.complex128
+        ),
         modes_hz=sample_rate_hz * rng.uniform([0.05, 0.14, 0.28], [0.12, 0.26, 0.42]),
         damping=rng.uniform(0.02, 0.06, 3),
         gains=rng.uniform(0.4, 1.6, (len(CHANNELS), 3)),

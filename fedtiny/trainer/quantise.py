@@ -36,7 +36,7 @@ def to_int8(model: Any, representative: Array) -> bytes:
 class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]
     """A buffer whose data starts at a multiple of 16 bytes, as TFLite's own writer aligns them."""
 
-    def Pack(self, builder: Any) -> Any:
+    def Pack(self, builder: Any) -> Any:  # noqa: N802
         if self.data is not None:
             raw = bytes(bytearray(self.data))
             builder.StartVector(1, len(raw), 16)

@@ -405,7 +405,7 @@ def test_a_long_csv_is_parsed_at_the_speed_of_c(tmp_path: Path) -> None:
     assert one.samples.shape == (300_000, 2)
     start = time.process_time()
     [list(map(float, line.split(","))) for line in path.read_text().splitlines()[1:]]
-    assert ours < 2.5 * (time.process_time() - start)
+    assert ours < time.process_time() - start  # its fallback, row by row, takes 1.5 times as long
 
 
 def test_device_side_imports_stay_small() -> None:

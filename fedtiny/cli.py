@@ -1,0 +1,337 @@
+"""The command line: parse, call one function, print. Heavy imports stay inside the commands."""
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fedtiny import __version__
+from fedtiny.errors import FedTinyError
+
+FILE = click.Path(path_type=Path)
+
+
+class _Command(click.Command):
+    """Expected errors become one line on stderr and exit code 1; every command takes --log-level."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.append(
+            click.Option(
+                ["--log-level"],
+                type=click.Choice(["debug", "info", "warning", "error"]),
+                default="info",
+                show_default=True,
+                help="How much is logged on stderr.",
+            )
+        )
+
+    def invoke(self, ctx: click.Context) -> Any:
+        level = ctx.params.pop("log_level").upper()
+        logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+        try:
+            return super().invoke(ctx)
+        except FedTinyError as error:
+            raise click.ClickException(str(error)) from None
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(0)
+        except OSError as error:  # disk full, no permission: the system's words name the file
+            raise click.ClickException(str(error)) from None
+
+
+class _Group(click.Group):
+    command_class = _Command
+
+
+_Group.group_class = _Group
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="fedtiny")
+def main() -> None:
+    r"""Federated condition monitoring for rotating machines: int8 on the device, deltas over MQTT.
+
+    \b
+    A whole fleet on this machine:   fedtiny demo
+    """
+
+
+def _config_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option("--port", "broker__port", type=int, help="Port of the MQTT broker."),
+        click.option("--host", "broker__host", help="Host of the MQTT broker."),
+        click.option("--fleet", help="Id of the fleet."),
+        click.option("--config", "config_file", type=FILE, help="Configuration; flags go over it."),
+    ):
+        command = option(command)
+    return command
+
+
+def _load(config_file: Path | None, **overrides: Any) -> Any:
+    from fedtiny.config import load_config
+
+    return load_config(config_file, **overrides)
+
+
+def _stop_on_signals() -> threading.Event:
+    """An event that SIGINT and SIGTERM set."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def _echo_json(value: Any) -> None:
+    click.echo(json.dumps(value))
+
+
+@main.command(epilog="Example: fedtiny train --data femto.npz --out release.tflite")
+@click.option("--data", type=FILE, help="Fleet data: a file or folder. The simulator where none is given.")
+@click.option("--out", type=FILE, default=Path("release.tflite"), show_default=True, help="The release.")
+@click.option("--seed", "train__seed", type=int, help="Of the training, and of the simulator.")
+@click.option("--epochs", "train__epochs", type=int, help="At most.")
+@click.option("--config", "config_file", type=FILE, help="Configuration; flags go over it.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON line an epoch, then one with the release.")
+def train(data: Path | None, out: Path, config_file: Path | None, as_json: bool, **overrides: Any) -> None:
+    """Train an autoencoder on the base machines and make a release of it (needs the [train] extra)."""
+    config = _load(config_file, **overrides)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from fedtiny.signal.sources import open_fleet
+
+    fleet = open_fleet(data, seed=config.train.seed)
+    try:
+        import tensorflow  # noqa: F401
+    except ImportError:
+        raise click.ClickException("training needs TensorFlow: pip install 'fedtiny[train]'") from None
+    from fedtiny.store import atomic_write
+    from fedtiny.trainer.train import train_release
+
+    def progress(epoch: int, loss: float, validation: float) -> None:
+        if as_json:
+            _echo_json({"epoch": epoch, "loss": loss, "validation_loss": validation})
+        elif sys.stderr.isatty():
+            click.echo(f"\repoch {epoch}: loss {loss:.4f}, validation {validation:.4f} ", err=True, nl=False)
+
+    training = train_release(fleet, config, progress)
+    atomic_write(out, training.release)
+    gate = training.manifest.gate
+    if as_json:
+        _echo_json({"release": str(out), "size_bytes": len(training.release), "gate": gate.model_dump()})
+        return
+    if sys.stderr.isatty():
+        click.echo(err=True)
+    aucs = f", AUC {gate.auc_float:.4f} float, {gate.auc_int8:.4f} int8" if gate.auc_int8 is not None else ""
+    click.echo(
+        f"{out}: {len(training.release):,} bytes, {len(training.trained.losses)} epochs; gate passed: rank "
+        f"correlation of int8 and float {gate.rank_correlation:.4f} on {gate.windows} held-out windows{aucs}"
+    )
+
+
+@main.group()
+def edge() -> None:
+    """The agent on a device."""
+
+
+@edge.command("run", epilog="Example: fedtiny edge run --device pump-07 --data fleet/ --machine pump-07")
+@_config_options
+@click.option("--device", help="Id of this device.")
+@click.option("--data", type=FILE, help="Fleet data to replay. The simulator where none is given.")
+@click.option("--machine", help="Machine of the data; the device's id where it is not given.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the simulator.")
+@click.option("--state", type=FILE, help="Folder for what must survive a restart.")
+@click.option(
+    "--runtime", "edge__runtime", type=click.Choice(["auto", "litert", "tflite"]), help="Interpreter."
+)
+@click.option("--learn-windows", "edge__learn_windows", type=int, help="First windows, taken as normal.")
+@click.option(
+    "--speed", type=click.FloatRange(0), default=1.0, show_default=True, help="1: real time, 0: at once."
+)
+@click.option("--skip", type=click.IntRange(0), default=0, show_default=True, help="Recordings to leave out.")
+@click.option(
+    "--hold-for-revision", type=click.IntRange(0), default=0, help="Replay: wait for it after learning."
+)
+@click.option("--scores", type=FILE, help="CSV to append every window's score to.")
+@click.option("--exit-at-end", is_flag=True, help="End with the data instead of serving on.")
+def edge_run(
+    config_file: Path | None,
+    data: Path | None,
+    machine: str | None,
+    seed: int,
+    speed: float,
+    skip: int,
+    hold_for_revision: int,
+    scores: Path | None,
+    exit_at_end: bool,
+    **overrides: Any,
+) -> None:
+    """Score a machine's vibration, take part in the fleet's rounds, raise alarms.
+
+    A broker that is away is tried again and again; state in --state survives restarts.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: threads cost a device memory
+    config = _load(config_file, **overrides)
+    from fedtiny.edge import Replay, run_agent
+    from fedtiny.errors import DataError
+    from fedtiny.signal.sources import open_fleet
+
+    fleet = open_fleet(data, seed=seed)
+    name = machine or config.device
+    if name not in fleet.machines:
+        raise DataError(
+            f"machine {name!r} is not in {data or 'the simulator'}: it has {', '.join(fleet.machines)}"
+        )
+    replay = Replay(fleet.sample_rate_hz, fleet.channels, speed, hold_for_revision, scores)
+    recordings = islice(fleet.machines[name].recordings(), skip, None)
+    run_agent(config, replay, recordings, _stop_on_signals(), exit_at_end=exit_at_end)
+
+
+@edge.command("score", epilog="Example: fedtiny edge score recordings/ --release release.tflite --json")
+@click.argument("recordings", type=FILE)
+@click.option(
+    "--release", "release_file", type=FILE, help="The release; the state folder's where none is given."
+)
+@click.option("--state", type=FILE, help="State folder of a device whose learning is used.")
+@click.option("--learn-windows", "edge__learn_windows", type=int, help="First windows, taken as normal.")
+@click.option("--config", "config_file", type=FILE, help="Configuration; flags go over it.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON line a window.")
+def edge_score(
+    recordings: Path, release_file: Path | None, config_file: Path | None, as_json: bool, **overrides: Any
+) -> None:
+    """Score a file or folder offline, without a network."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    config = _load(config_file, **overrides)
+    from fedtiny.edge import MODEL, score_offline
+    from fedtiny.model.artifact import Release
+    from fedtiny.signal.sources import open_recordings
+
+    release = Release.open(release_file or config.state / MODEL)
+    manifest = release.manifest
+    found = open_recordings(recordings, channels=manifest.channels, sample_rate_hz=manifest.sample_rate_hz)
+    if not as_json:
+        click.echo("recording                        window      score  threshold")
+    for row in score_offline(config, release, found):
+        for window, score in enumerate(row.scores.tolist()):
+            learning = score != score
+            if as_json:
+                _echo_json(
+                    {
+                        "recording": row.recording.name,
+                        "window": window,
+                        "score": None if learning else score,
+                        "threshold": row.threshold,
+                        "anomalous": None if learning or row.threshold is None else score >= row.threshold,
+                    }
+                )
+            elif learning or row.threshold is None:
+                click.echo(f"{row.recording.name:32} {window:6}   learning")
+            else:
+                mark = "  ANOMALOUS" if score >= row.threshold else ""
+                click.echo(f"{row.recording.name:32} {window:6} {score:10.3f} {row.threshold:10.3f}{mark}")
+
+
+@main.command(epilog="Example: fedtiny coordinator --release release.tflite --fleet plant --rounds 5")
+@_config_options
+@click.option("--release", "release_file", type=FILE, required=True, help="The release to publish.")
+@click.option("--state", type=FILE, help="Folder of the ledger.")
+@click.option(
+    "--strategy", "coordinator__strategy", type=click.Choice(["fedavg", "ridge"]), help="Aggregation."
+)
+@click.option("--rounds", "coordinator__rounds", type=int, help="How many; 0 for no end.")
+@click.option("--quorum", "coordinator__quorum", type=int, help="Fewest updates that make a round.")
+@click.option("--devices", "coordinator__devices", type=int, help="Fewest ready devices to open a round.")
+@click.option(
+    "--deadline", "coordinator__deadline_s", type=float, help="Longest duration of a round, seconds."
+)
+def coordinator(config_file: Path | None, release_file: Path, **overrides: Any) -> None:
+    """Publish a release, run rounds, aggregate, publish better heads."""
+    config = _load(config_file, **overrides)
+    from fedtiny.coordinator import run_coordinator
+
+    run_coordinator(config, release_file, _stop_on_signals())
+
+
+@main.command(epilog="Example: fedtiny broker --port 1883 --state broker-state")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=1883, show_default=True, help="0: any free one."
+)
+@click.option("--state", type=FILE, default=Path("broker-state"), show_default=True, help="Durable folder.")
+def broker(host: str, port: int, state: Path) -> None:
+    """Run the embedded MQTT broker (needs the [broker] extra)."""
+    from fedtiny.broker import run_broker
+
+    run_broker(host, port, state)
+
+
+@main.command(epilog="Example: fedtiny monitor --fleet plant --host broker.example")
+@_config_options
+@click.option("--json", "as_json", is_flag=True, help="One JSON line an event.")
+@click.option("--once", is_flag=True, help="Show the retained state and end.")
+@click.option("--timeout", type=float, help="End after so many seconds.")
+def monitor(
+    config_file: Path | None, as_json: bool, once: bool, timeout: float | None, **overrides: Any
+) -> None:
+    """Watch a fleet's topics: devices, rounds, scores, alarms."""
+    config = _load(config_file, **overrides)
+    from fedtiny.monitor import run_monitor
+
+    run_monitor(config, as_json=as_json, once=once, timeout_s=timeout)
+
+
+@main.command(epilog="Example: fedtiny inspect release.tflite")
+@click.argument("release_file", type=FILE, metavar="RELEASE")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def inspect(release_file: Path, as_json: bool) -> None:
+    """Show what is in a release: layers, quantisation, trainable part, manifest, gate."""
+    from fedtiny.inspect import describe, render
+    from fedtiny.model.artifact import Release
+
+    description = describe(Release.open(release_file))
+    click.echo(json.dumps(description, indent=2) if as_json else render(description))
+
+
+@main.command(epilog="Example: fedtiny demo --data femto.npz --json report.json")
+@click.option("--data", type=FILE, help="Fleet data: a file or folder. The simulator where none is given.")
+@click.option(
+    "--state", type=FILE, default=Path("fedtiny-demo"), show_default=True, help="Folder for the run."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of training and simulator.")
+@click.option(
+    "--strategy", "coordinator__strategy", type=click.Choice(["fedavg", "ridge"]), help="Aggregation."
+)
+@click.option(
+    "--rounds", "coordinator__rounds", type=click.IntRange(1), help="How many.  [default: 5; ridge: 1]"
+)
+@click.option(
+    "--runtime", "edge__runtime", type=click.Choice(["auto", "litert", "tflite"]), help="Interpreter."
+)
+@click.option("--config", "config_file", type=FILE, help="Configuration; flags go over it.")
+@click.option("--json", "json_file", type=FILE, help="File for the run's figures.")
+def demo(
+    data: Path | None,
+    state: Path,
+    seed: int,
+    config_file: Path | None,
+    json_file: Path | None,
+    **overrides: Any,
+) -> None:
+    """Run a whole fleet on this machine, real processes over a real broker, with a report at the end."""
+    if overrides["coordinator__rounds"] is None and overrides["coordinator__strategy"] == "ridge":
+        overrides["coordinator__rounds"] = 1
+    config = _load(config_file, train__seed=seed, **overrides)
+    from fedtiny.demo import run_demo
+
+    run_demo(config, data, state, json_file, _stop_on_signals())
+
+
+if __name__ == "__main__":
+    main()
