@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from fedtiny.child import start_child, stop_child
 from fedtiny.errors import ConfigError, TransportError
 
 START_TIMEOUT_S = 20.0
@@ -40,18 +41,9 @@ jetstream { store_dir: ".", sync_interval: "1s" }
 mqtt { host: %(host)s, port: %(port)d, ack_wait: "5s", max_ack_pending: 1024 }
 """
 
-# Runs before nats-server in its process: ask for the signal, then check that the parent has not died already.
-_DIE_WITH_PARENT = """\
-import ctypes, os, signal, sys
-if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-    if os.getppid() != int(sys.argv[1]):
-        sys.exit(1)
-os.execv(sys.argv[2], sys.argv[2:])
-"""
-
-# MQTT 3.1.1 CONNECT, clean session, keep-alive 60 s, client id "probe"; and the CONNACK that accepts it
-_CONNECT = b"\x10\x11\x00\x04MQTT\x04\x02\x00\x3c\x00\x05probe"
+# MQTT 3.1.1 CONNECT, clean session, keep-alive 60 s, and the CONNACK that accepts it. The client id is left to
+# the broker: nats-server makes an id that comes back within a second wait.
+_CONNECT = b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00"
 _CONNACK = b"\x20\x02\x00\x00"
 _DISCONNECT = b"\xe0\x00"
 
@@ -101,14 +93,7 @@ class EmbeddedBroker:
             (self._state / "nats-server.conf").write_text(text)
             arguments = [executable, "-c", "nats-server.conf"]
             with (self._state / "nats-server.err").open("wb") as errors:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), *arguments],
-                    cwd=self._state,
-                    stdin=subprocess.DEVNULL,
-                    stdout=errors,
-                    stderr=errors,
-                    start_new_session=True,  # a Ctrl-C on the terminal is its parent's business
-                )
+                self._process = start_child(arguments, stdout=errors, stderr=errors, cwd=self._state)
             self._wait_until_ready(self._process)
         except OSError as error:
             self.stop()
@@ -126,12 +111,7 @@ class EmbeddedBroker:
     def stop(self) -> None:
         """End it: SIGTERM, and SIGKILL when that is not enough."""
         if self._process is not None:
-            self._process.terminate()
-            try:
-                self._process.wait(STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+            stop_child(self._process, STOP_TIMEOUT_S)
             self._process = None
         if self._lock is not None:
             self._lock.close()

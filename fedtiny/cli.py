@@ -55,14 +55,14 @@ class _Group(click.Group):
 _Group.group_class = _Group
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=_Group,
+    epilog="Start with: fedtiny demo",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="fedtiny")
 def main() -> None:
-    r"""Federated condition monitoring for rotating machines: int8 on the device, deltas over MQTT.
-
-    \b
-    A whole fleet on this machine:   fedtiny demo
-    """
+    """Federated condition monitoring for rotating machines: int8 on the device, deltas over MQTT."""
 
 
 def _config_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -148,17 +148,11 @@ def edge() -> None:
 @click.option("--machine", help="Machine of the data; the device's id where it is not given.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the simulator.")
 @click.option("--state", type=FILE, help="Folder for what must survive a restart.")
-@click.option(
-    "--runtime", "edge__runtime", type=click.Choice(["auto", "litert", "tflite"]), help="Interpreter."
-)
+@click.option("--runtime", "edge__runtime", type=click.Choice(["auto", "litert", "tflite"]), help="Interpreter.")
 @click.option("--learn-windows", "edge__learn_windows", type=int, help="First windows, taken as normal.")
-@click.option(
-    "--speed", type=click.FloatRange(0), default=1.0, show_default=True, help="1: real time, 0: at once."
-)
+@click.option("--speed", type=click.FloatRange(0), default=1.0, show_default=True, help="1: real time, 0: at once.")
 @click.option("--skip", type=click.IntRange(0), default=0, show_default=True, help="Recordings to leave out.")
-@click.option(
-    "--hold-for-revision", type=click.IntRange(0), default=0, help="Replay: wait for it after learning."
-)
+@click.option("--hold-for-revision", type=click.IntRange(0), default=0, help="Replay: wait for it after learning.")
 @click.option("--scores", type=FILE, help="CSV to append every window's score to.")
 @click.option("--exit-at-end", is_flag=True, help="End with the data instead of serving on.")
 def edge_run(
@@ -186,9 +180,7 @@ def edge_run(
     fleet = open_fleet(data, seed=seed)
     name = machine or config.device
     if name not in fleet.machines:
-        raise DataError(
-            f"machine {name!r} is not in {data or 'the simulator'}: it has {', '.join(fleet.machines)}"
-        )
+        raise DataError(f"machine {name!r} is not in {data or 'the simulator'}: it has {', '.join(fleet.machines)}")
     replay = Replay(fleet.sample_rate_hz, fleet.channels, speed, hold_for_revision, scores)
     recordings = islice(fleet.machines[name].recordings(), skip, None)
     run_agent(config, replay, recordings, _stop_on_signals(), exit_at_end=exit_at_end)
@@ -196,9 +188,7 @@ def edge_run(
 
 @edge.command("score", epilog="Example: fedtiny edge score recordings/ --release release.tflite --json")
 @click.argument("recordings", type=FILE)
-@click.option(
-    "--release", "release_file", type=FILE, help="The release; the state folder's where none is given."
-)
+@click.option("--release", "release_file", type=FILE, help="The release; the state folder's where none is given.")
 @click.option("--state", type=FILE, help="State folder of a device whose learning is used.")
 @click.option("--learn-windows", "edge__learn_windows", type=int, help="First windows, taken as normal.")
 @click.option("--config", "config_file", type=FILE, help="Configuration; flags go over it.")
@@ -242,15 +232,11 @@ def edge_score(
 @_config_options
 @click.option("--release", "release_file", type=FILE, required=True, help="The release to publish.")
 @click.option("--state", type=FILE, help="Folder of the ledger.")
-@click.option(
-    "--strategy", "coordinator__strategy", type=click.Choice(["fedavg", "ridge"]), help="Aggregation."
-)
+@click.option("--strategy", "coordinator__strategy", type=click.Choice(["fedavg", "ridge"]), help="Aggregation.")
 @click.option("--rounds", "coordinator__rounds", type=int, help="How many; 0 for no end.")
 @click.option("--quorum", "coordinator__quorum", type=int, help="Fewest updates that make a round.")
 @click.option("--devices", "coordinator__devices", type=int, help="Fewest ready devices to open a round.")
-@click.option(
-    "--deadline", "coordinator__deadline_s", type=float, help="Longest duration of a round, seconds."
-)
+@click.option("--deadline", "coordinator__deadline_s", type=float, help="Longest duration of a round, seconds.")
 def coordinator(config_file: Path | None, release_file: Path, **overrides: Any) -> None:
     """Publish a release, run rounds, aggregate, publish better heads."""
     config = _load(config_file, **overrides)
@@ -261,9 +247,7 @@ def coordinator(config_file: Path | None, release_file: Path, **overrides: Any) 
 
 @main.command(epilog="Example: fedtiny broker --port 1883 --state broker-state")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=1883, show_default=True, help="0: any free one."
-)
+@click.option("--port", type=click.IntRange(0, 65535), default=1883, show_default=True, help="0: any free one.")
 @click.option("--state", type=FILE, default=Path("broker-state"), show_default=True, help="Durable folder.")
 def broker(host: str, port: int, state: Path) -> None:
     """Run the embedded MQTT broker (needs the [broker] extra)."""
@@ -277,9 +261,7 @@ def broker(host: str, port: int, state: Path) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON line an event.")
 @click.option("--once", is_flag=True, help="Show the retained state and end.")
 @click.option("--timeout", type=float, help="End after so many seconds.")
-def monitor(
-    config_file: Path | None, as_json: bool, once: bool, timeout: float | None, **overrides: Any
-) -> None:
+def monitor(config_file: Path | None, as_json: bool, once: bool, timeout: float | None, **overrides: Any) -> None:
     """Watch a fleet's topics: devices, rounds, scores, alarms."""
     config = _load(config_file, **overrides)
     from fedtiny.monitor import run_monitor
@@ -301,19 +283,11 @@ def inspect(release_file: Path, as_json: bool) -> None:
 
 @main.command(epilog="Example: fedtiny demo --data femto.npz --json report.json")
 @click.option("--data", type=FILE, help="Fleet data: a file or folder. The simulator where none is given.")
-@click.option(
-    "--state", type=FILE, default=Path("fedtiny-demo"), show_default=True, help="Folder for the run."
-)
+@click.option("--state", type=FILE, default=Path("fedtiny-demo"), show_default=True, help="Folder for the run.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of training and simulator.")
-@click.option(
-    "--strategy", "coordinator__strategy", type=click.Choice(["fedavg", "ridge"]), help="Aggregation."
-)
-@click.option(
-    "--rounds", "coordinator__rounds", type=click.IntRange(1), help="How many.  [default: 5; ridge: 1]"
-)
-@click.option(
-    "--runtime", "edge__runtime", type=click.Choice(["auto", "litert", "tflite"]), help="Interpreter."
-)
+@click.option("--strategy", "coordinator__strategy", type=click.Choice(["fedavg", "ridge"]), help="Aggregation.")
+@click.option("--rounds", "coordinator__rounds", type=click.IntRange(1), help="How many.  [default: 5; ridge: 1]")
+@click.option("--runtime", "edge__runtime", type=click.Choice(["auto", "litert", "tflite"]), help="Interpreter.")
 @click.option("--config", "config_file", type=FILE, help="Configuration; flags go over it.")
 @click.option("--json", "json_file", type=FILE, help="File for the run's figures.")
 def demo(

@@ -87,9 +87,7 @@ class Screen:
             yield status.update
 
 
-def run_demo(
-    config: Config, data: Path | None, state: Path, json_file: Path | None, stop: threading.Event
-) -> None:
+def run_demo(config: Config, data: Path | None, state: Path, json_file: Path | None, stop: threading.Event) -> None:
     """Run the demo in a new folder below ``state``; print what happens; write report.html and the figures."""
     screen = Screen()
     fleet = open_fleet(data, seed=config.train.seed)
@@ -167,9 +165,7 @@ def _start(
     return process
 
 
-def _train(
-    config: Config, data: Path | None, folder: Path, screen: Screen, stop: threading.Event
-) -> dict[str, Any]:
+def _train(config: Config, data: Path | None, folder: Path, screen: Screen, stop: threading.Event) -> dict[str, Any]:
     """``fedtiny train`` in a process of its own; returns the loss curves."""
     atomic_write(folder / "demo.toml", _toml(config).encode())
     command = [sys.executable, "-m", "fedtiny.cli", "train", "--json"]
@@ -189,9 +185,7 @@ def _train(
             if "epoch" in event:
                 losses.append(event["loss"])
                 validation.append(event["validation_loss"])
-                update(
-                    f"training: epoch {event['epoch']}, loss {losses[-1]:.4f}, validation {validation[-1]:.4f}"
-                )
+                update(f"training: epoch {event['epoch']}, loss {losses[-1]:.4f}, validation {validation[-1]:.4f}")
         if process.wait() != 0:
             raise FedTinyError(_last_line(folder / "train.log"))
     gate = Release.open(folder / "release.tflite").manifest.gate
@@ -218,9 +212,7 @@ def _run_fleet(
     config = config.model_copy(update={"coordinator": settings})
     config_file = folder / "fleet.toml"
     atomic_write(config_file, _toml(config).encode())
-    watch = Connection(
-        config.broker, "fedtiny-demo", subscriptions=[(topics.everything_filter(config.fleet), 1)]
-    )
+    watch = Connection(config.broker, "fedtiny-demo", subscriptions=[(topics.everything_filter(config.fleet), 1)])
     watch.start()
     stack.callback(watch.stop)
     processes = {
@@ -293,18 +285,14 @@ def _observe(observed: Observed, event: Received, devices: int, screen: Screen, 
         elif topic.kind == "head":
             observed.head_bytes = len(event.payload) + len(event.topic)
         elif topic.kind == "update" and topic.device:
-            observed.up[topic.device] = (
-                observed.up.get(topic.device, 0) + len(event.payload) + len(event.topic)
-            )
+            observed.up[topic.device] = observed.up.get(topic.device, 0) + len(event.payload) + len(event.topic)
             observed.updates += 1
         elif topic.kind == "status" and topic.device:
             observed.status[topic.device] = codec.decode(DeviceStatus, event.payload)
         elif topic.kind == "alarm" and topic.device:
             alarm = codec.decode(Alarm, event.payload)
             observed.alarms.setdefault(topic.device, []).append(alarm)
-            screen.say(
-                f"{topic.device}: alarm {alarm.state}, score {alarm.score:.3g} over {alarm.threshold:.3g}"
-            )
+            screen.say(f"{topic.device}: alarm {alarm.state}, score {alarm.score:.3g} over {alarm.threshold:.3g}")
     except ProtocolError as error:
         screen.say(f"ignored {event.topic}: {error}")
 
@@ -322,9 +310,7 @@ def _note_round(observed: Observed, message: RoundMessage, devices: int, screen:
         "seconds": time.monotonic() - observed.opened,
     }
     observed.rounds.append(row)
-    losses = (
-        "" if message.loss_before is None else f"loss {message.loss_before:.4f} -> {message.loss_after:.4f}, "
-    )
+    losses = "" if message.loss_before is None else f"loss {message.loss_before:.4f} -> {message.loss_after:.4f}, "
     screen.say(
         f"round {message.round_number}: {len(message.answered)} of {devices} answered, {losses}"
         f"{message.bytes_up:,} bytes up, {row['seconds']:.2f} s; {message.outcome}"
@@ -361,9 +347,7 @@ def _evaluate(
     folder: Path,
 ) -> dict[str, Any]:
     """The report's data: what the agents wrote, beside the frozen release and the yardsticks."""
-    methods: dict[str, dict[str, DeviceScores]] = {
-        kind: {} for kind in ("frozen", "calibrated", "federated", "zscore")
-    }
+    methods: dict[str, dict[str, DeviceScores]] = {kind: {} for kind in ("frozen", "calibrated", "federated", "zscore")}
     devices = []
     rate = config.edge.false_alarm_rate
     for name, features in machines.items():

@@ -82,9 +82,7 @@ class Agent:
 
     def __init__(self, config: Config, replay: Replay) -> None:
         if config.device is None:
-            raise ConfigError(
-                "device: not set; give this device an id (--device, or device = ... in fedtiny.toml)"
-            )
+            raise ConfigError("device: not set; give this device an id (--device, or device = ... in fedtiny.toml)")
         self._config, self._replay = config, replay
         self._device, self._folder = config.device, config.state
         self._boot_id = uuid.uuid4().hex[:12]
@@ -114,9 +112,7 @@ class Agent:
 
     # --- life ---
 
-    def run(
-        self, recordings: Iterator[Recording], stop: threading.Event, *, exit_at_end: bool = False
-    ) -> None:
+    def run(self, recordings: Iterator[Recording], stop: threading.Event, *, exit_at_end: bool = False) -> None:
         """Score ``recordings`` and serve the fleet until ``stop`` is set (or the source ends, where asked)."""
         self._connection.start()
         scores: IO[str] | None = None
@@ -175,9 +171,7 @@ class Agent:
                 check_channels(recording, manifest)
             windows = cut(recording.samples, manifest.window, manifest.hop)
             if not len(windows):
-                self._reject(
-                    "short recording", f"{recording.name}: {len(recording.samples)} samples, under a window"
-                )
+                self._reject("short recording", f"{recording.name}: {len(recording.samples)} samples, under a window")
             if done >= len(windows):
                 return
             missing = self._config.edge.learn_windows - len(self._state.buffer)
@@ -277,9 +271,7 @@ class Agent:
             return
         release = Release(message.tflite)
         if release.id != message.release_id:
-            raise ProtocolError(
-                f"release: its SHA-256 is {release.id[:12]}, announced as {message.release_id[:12]}"
-            )
+            raise ProtocolError(f"release: its SHA-256 is {release.id[:12]}, announced as {message.release_id[:12]}")
         self._check_source(release)
         self._use(release)
         atomic_write(self._folder / MODEL, release.data)
@@ -320,9 +312,7 @@ class Agent:
         if not self._participant.asked(message, split):
             return
         targets, _, hidden = detector.run(self._state.buffer)
-        update = compute_update(
-            message.strategy, detector.head.weights, hidden, targets, split, message.proximal
-        )
+        update = compute_update(message.strategy, detector.head.weights, hidden, targets, split, message.proximal)
         payload = codec.encode(
             UpdateMessage(
                 device=self._device,
@@ -445,9 +435,7 @@ class Agent:
 
     def _publish_alarm(self, score: float, threshold: float) -> None:
         state = "raised" if self._vote.raised else "cleared"
-        reason = (
-            f"{self._vote.votes} of the last {self._config.edge.alarm_window} windows reached the threshold"
-        )
+        reason = f"{self._vote.votes} of the last {self._config.edge.alarm_window} windows reached the threshold"
         log.warning("alarm %s: score %.3g, threshold %.3g", state, score, threshold)
         alarm = Alarm(
             device=self._device,
@@ -519,9 +507,7 @@ def run_agent(
         Agent(config, replay).run(recordings, stop, exit_at_end=exit_at_end)
 
 
-def score_offline(
-    config: Config, release: Release, recordings: Iterator[Recording]
-) -> Iterator[ScoredRecording]:
+def score_offline(config: Config, release: Release, recordings: Iterator[Recording]) -> Iterator[ScoredRecording]:
     """Score recordings without a network, with what the device of ``config.state`` has learned for ``release``.
 
     Where it has learned nothing, its first ``learn_windows`` windows are taken as normal, and their scores are NaN.

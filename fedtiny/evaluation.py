@@ -52,9 +52,7 @@ def split(data: MachineFeatures) -> LocalSplit:
     return LocalSplit(normal[:cut_at], normal[cut_at:], data.anomalous)
 
 
-def by_residuals(
-    residuals: Callable[[Array], Array], data: LocalSplit, false_alarm_rate: float
-) -> DeviceScores:
+def by_residuals(residuals: Callable[[Array], Array], data: LocalSplit, false_alarm_rate: float) -> DeviceScores:
     """Scores as a device makes them, from any model's residuals (n, features) of features (n, features)."""
     local = residuals(data.local)
     at = split_index(len(local))
@@ -67,9 +65,7 @@ def by_residuals(
     )
 
 
-def by_plain_error(
-    residuals: Callable[[Array], Array], data: LocalSplit, false_alarm_rate: float
-) -> DeviceScores:
+def by_plain_error(residuals: Callable[[Array], Array], data: LocalSplit, false_alarm_rate: float) -> DeviceScores:
     """The textbook score, the mean squared residual, with a threshold from the later local windows."""
 
     def score(features: Array) -> Array:

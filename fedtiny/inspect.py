@@ -52,11 +52,7 @@ def render(description: dict[str, Any]) -> str:
             f"{kind}, scale {weights['scale_max']:.2g}  scale {output['scale_min']:.3g}, "
             f"zero point {output['zero_point']}{'  trainable head' if layer['trainable'] else ''}"
         )
-    aucs = (
-        f"; AUC {gate['auc_float']:.4f} float, {gate['auc_int8']:.4f} int8"
-        if gate["auc_int8"] is not None
-        else ""
-    )
+    aucs = f"; AUC {gate['auc_float']:.4f} float, {gate['auc_int8']:.4f} int8" if gate["auc_int8"] is not None else ""
     lines += [
         "",
         f"training  {training['windows']} windows of {', '.join(training['machines'])}",

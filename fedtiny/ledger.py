@@ -145,9 +145,7 @@ class Ledger:
         name = self.put_object(revision[2]) if revision else ""
         with self._db:
             if revision:
-                self._db.execute(
-                    "INSERT INTO revisions VALUES (?, ?, ?, ?, ?)", (*revision[:2], name, number, now_utc)
-                )
+                self._db.execute("INSERT INTO revisions VALUES (?, ?, ?, ?, ?)", (*revision[:2], name, number, now_utc))
             self._db.execute(
                 "UPDATE rounds SET closed_utc = ?, outcome = ?, loss_before = ?, loss_after = ?, bytes_up = ? "
                 "WHERE number = ?",

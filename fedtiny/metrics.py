@@ -1,9 +1,11 @@
 """Figures of merit of a detector, from its scores alone. numpy only."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-Scores = NDArray[np.floating]
+Scores = NDArray[np.floating[Any]]
 
 
 def ranks(values: Scores) -> NDArray[np.float64]:

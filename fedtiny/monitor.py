@@ -181,9 +181,7 @@ def run_monitor(config: Config, *, as_json: bool, once: bool, timeout_s: float |
         from rich.console import Console
         from rich.live import Live
     except ImportError:
-        raise ConfigError(
-            "the table needs rich: pip install 'fedtiny[monitor]' (--json works without)"
-        ) from None
+        raise ConfigError("the table needs rich: pip install 'fedtiny[monitor]' (--json works without)") from None
     console, view = Console(), FleetView()
     if once:
         link = _follow(config, view, lambda *_: None, once, timeout_s)
@@ -259,9 +257,7 @@ def _print_lines(view: FleetView, link: str, event: dict[str, Any] | None) -> No
         print(view.recent.popleft(), flush=True)
 
 
-def render(
-    config: Config, view: FleetView, link: str, now: float, console: "Console", rows: int | None
-) -> "Group":
+def render(config: Config, view: FleetView, link: str, now: float, console: "Console", rows: int | None) -> "Group":
     """The table as something rich prints. now: Unix time. rows: most devices to show, None for all."""
     from rich.console import Group
     from rich.text import Text

@@ -350,9 +350,7 @@ def _training(run: Mapping[str, Any]) -> str:
     return _curves("Training of the base model", "epoch", epochs, lines, caption)
 
 
-def _curves(
-    title: str, unit: str, steps: Sequence[float], lines: Mapping[str, tuple[str, Any]], caption: str
-) -> str:
+def _curves(title: str, unit: str, steps: Sequence[float], lines: Mapping[str, tuple[str, Any]], caption: str) -> str:
     """A line or two of losses over whole-numbered steps."""
     x = _array(steps)
     values = {key: _array(data, x.size) for key, (_, data) in lines.items()}
@@ -565,9 +563,7 @@ def _bar(style: str, x: float, y: float, width: float, height: float) -> str:
     return f'<rect class="{style}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"/>'
 
 
-def _figure(
-    title: str, parts: Sequence[str], caption: str, label: str, height: float = HEIGHT, key: str = ""
-) -> str:
+def _figure(title: str, parts: Sequence[str], caption: str, label: str, height: float = HEIGHT, key: str = "") -> str:
     return (
         f"<figure><h3>{escape(title)}</h3>{key}"
         f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(label)}">'
@@ -614,8 +610,7 @@ def _table(head: Row, rows: Sequence[Row], marked: int | None = None) -> str:
     def line(cells: Row, tag: str) -> str:
         styles = ["marked" if i == marked else "long" if len(c) > 30 else "" for i, c in enumerate(cells)]
         return "".join(
-            f'<{tag} class="{style}">{escape(cell)}</{tag}>'
-            for cell, style in zip(cells, styles, strict=True)
+            f'<{tag} class="{style}">{escape(cell)}</{tag}>' for cell, style in zip(cells, styles, strict=True)
         )
 
     top = f"<thead><tr>{line(head, 'th')}</tr></thead>" if any(head) else ""

@@ -8,9 +8,7 @@ from fedtiny.model.head import Head
 from fedtiny.protocol.messages import Base, HeadMessage, RoundMessage
 
 
-def to_message(
-    head: Head, base: Base, closed: RoundMessage | None = None, num_examples: int = 0
-) -> HeadMessage:
+def to_message(head: Head, base: Base, closed: RoundMessage | None = None, num_examples: int = 0) -> HeadMessage:
     """``head`` as revision ``base.revision``, with what is known of the round that made it."""
     return HeadMessage(
         release_id=base.release_id,

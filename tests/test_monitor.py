@@ -14,9 +14,7 @@ from fedtiny.transport import Connection
 
 RELEASE = "3fa2" * 16
 BASE = messages.Base(release_id=RELEASE, revision=2)
-HEAD = messages.HeadMessage(
-    release_id=RELEASE, revision=3, weights=bytes(400), output_min=-4, output_max=5, devices=8
-)
+HEAD = messages.HeadMessage(release_id=RELEASE, revision=3, weights=bytes(400), output_min=-4, output_max=5, devices=8)
 
 
 def alarm(device, reason="3 of 5 windows above the threshold"):

@@ -67,8 +67,7 @@ def summary(frozen=0.7, federated=0.97, zscore=0.9, memory=68.0):
         "devices": 2,
         "rounds": 2,
         "auc": {
-            key: {"per_device_mean": v, "per_device_min": v - 0.1, "one_threshold": v - 0.05}
-            for key, v in auc.items()
+            key: {"per_device_mean": v, "per_device_min": v - 0.1, "one_threshold": v - 0.05} for key, v in auc.items()
         },
         "detection_rate": {key: v - 0.1 for key, v in auc.items()},
         "false_alarm_rate": dict.fromkeys(auc, 0.02),
@@ -223,9 +222,7 @@ def test_peaks_survive_in_the_picture():
     peak[41_237] = 1000.0  # a single window
     dip = quiet.copy()
     dip[70_001] = 1e-3
-    page = Page(
-        render_report(run(devices=[device(points=points, frozen=dip.tolist(), federated=peak.tolist())]))
-    )
+    page = Page(render_report(run(devices=[device(points=points, frozen=dip.tolist(), federated=peak.tolist())])))
     federated, frozen = page.paths("line federated")[1], page.paths("line frozen")[1]
     assert len(federated) < 20_000
     ys = sorted(heights(federated))

@@ -5,6 +5,7 @@ rounding is off by 5e-7 at most, far below float32's resolution of the sums it e
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ SCALE = float(1 << 20)
 LIMIT = float(1 << 50)  # of one addend on that scale: 8,000 of them cannot overflow
 
 
-def _exact(values: NDArray[np.floating]) -> NDArray[np.int64]:
+def _exact(values: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
     scaled = np.rint(values.astype(np.float64) * SCALE)
     if not np.isfinite(scaled).all() or np.abs(scaled).max() > LIMIT:
         raise ProtocolError(f"update: a weighted number beyond {LIMIT / SCALE:g}")

@@ -6,6 +6,7 @@ of the symmetric Gram matrix, then the cross-product. Bytes from a device are ho
 """
 
 import zlib
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,8 @@ def unpack_delta(payload: bytes, shape: tuple[int, int]) -> Array:
     raw = _inflate(payload, rows * (4 + columns))
     step = np.frombuffer(raw, "<f4", rows)
     _check(step, LARGEST, "step")
-    return step[:, None] * np.frombuffer(raw, np.int8, offset=4 * rows).reshape(shape).astype(np.float32)
+    q: Array = np.frombuffer(raw, np.int8, offset=4 * rows).reshape(shape).astype(np.float32)
+    return q * step[:, None]
 
 
 def pack_statistics(data: Statistics) -> bytes:
@@ -65,6 +67,6 @@ def _inflate(payload: bytes, size: int) -> bytes:
     return raw
 
 
-def _check(numbers: NDArray[np.floating], largest: float, what: str) -> None:
+def _check(numbers: NDArray[np.floating[Any]], largest: float, what: str) -> None:
     if not np.isfinite(numbers).all() or np.abs(numbers).max() > largest:
         raise ProtocolError(f"update: a {what} that is not finite or beyond {largest:g}")

@@ -25,7 +25,6 @@ class Message(BaseModel):
     max_bytes: ClassVar[int] = 64 * 1024
 
 
-
 class Base(Message):
     """The (release, revision) that a model is at or an update was computed from."""
 

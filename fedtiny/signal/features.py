@@ -14,6 +14,7 @@ from fedtiny.errors import ConfigError
 from fedtiny.signal.windows import WindowPlan
 
 Array = NDArray[np.float32]
+BATCH = 32  # windows
 
 
 class BandEnergies:
@@ -42,7 +43,13 @@ class BandEnergies:
 
     def __call__(self, windows: NDArray[Any]) -> Array:
         """Features of ``windows`` (n, window, channels), float32 (n, channels * bands)."""
-        x = np.ascontiguousarray(windows.swapaxes(1, 2), dtype=np.float32)
+        features = np.empty((len(windows), self.size), np.float32)
+        for at in range(0, len(windows), BATCH):  # what is needed beside the result does not grow with n
+            features[at : at + BATCH] = self._batch(windows[at : at + BATCH])
+        return features
+
+    def _batch(self, windows: NDArray[Any]) -> Array:
+        x = np.array(windows.swapaxes(1, 2), dtype=np.float32, order="C")
         x -= x.mean(axis=2, keepdims=True)
         x *= self._hann
         spectrum = np.fft.rfft(x, axis=2)
@@ -71,9 +78,7 @@ def fit_standardisation(features: Array, smallest: float = 0.02) -> Standardisat
     """
     deviation = features.std(axis=0)
     floor = max(0.25 * float(np.median(deviation)), smallest)
-    return Standardisation(
-        features.mean(axis=0).astype(np.float32), np.maximum(deviation, floor).astype(np.float32)
-    )
+    return Standardisation(features.mean(axis=0).astype(np.float32), np.maximum(deviation, floor).astype(np.float32))
 
 
 FAR = 2.0  # root mean square distance, in the base's deviations, beyond which a machine is foreign to it

@@ -131,9 +131,7 @@ class RotatingMachine:
         level = 1 + 0.03 * (life - 0.5) * np.sin(self.wander[0])  # a sensor's slow, harmless drift
         return np.ascontiguousarray((level * (tonal + ringing + hiss)).T, np.float32)
 
-    def _strikes(
-        self, rng: np.random.Generator, worn: float, load: float, shaft_hz: float, samples: int
-    ) -> Floats:
+    def _strikes(self, rng: np.random.Generator, worn: float, load: float, shaft_hz: float, samples: int) -> Floats:
         """Force of a bearing fault's impacts, (samples,): a train with slip, modulated by the load zone."""
         rates = self.bearing.orders
         spacing = self.sample_rate_hz / (rates[self.fault] * shaft_hz)
@@ -184,9 +182,7 @@ def design_machine(
         load=rng.uniform(0.6, 1.1),
         bearing=Bearing(int(rng.integers(7, 14)), rng.uniform(0.15, 0.28), rng.uniform(0, 0.26)),
         orders=orders,
-        tones=np.asarray(
-            gain * amplitude * np.exp(2j * np.pi * rng.random((len(CHANNELS), 6))), np.complex128
-        ),
+        tones=np.asarray(gain * amplitude * np.exp(2j * np.pi * rng.random((len(CHANNELS), 6))), np.complex128),
         modes_hz=sample_rate_hz * rng.uniform([0.05, 0.14, 0.28], [0.12, 0.26, 0.42]),
         damping=rng.uniform(0.02, 0.06, 3),
         gains=rng.uniform(0.4, 1.6, (len(CHANNELS), 3)),
@@ -209,9 +205,7 @@ def simulate_fleet(
     Label 0 up to 60 % of life, 1 over the last 12 %, -1 between. The same arguments give the same signal.
     """
     if not 0 < base < machines or min(snapshots, snapshot_samples) < 2 or not sample_rate_hz > 0:
-        raise ValueError(
-            "expected 0 < base < machines, at least 2 snapshots of 2 samples, a sample rate above 0"
-        )
+        raise ValueError("expected 0 < base < machines, at least 2 snapshots of 2 samples, a sample rate above 0")
     fleet: dict[str, Machine] = {}
     for number in range(machines):
         speeds = (25.0, 30.0) if number < base else (18.0, 45.0)
@@ -226,6 +220,4 @@ def _life(model: RotatingMachine, snapshots: int, samples: int) -> Iterator[Reco
     for index in range(snapshots):
         life = index / (snapshots - 1)
         label = 0 if life < HEALTHY else 1 if life >= FAILING else -1
-        yield Recording(
-            f"{model.name} snapshot {index + 1}", model.snapshot(index, life, samples), label, life
-        )
+        yield Recording(f"{model.name} snapshot {index + 1}", model.snapshot(index, life, samples), label, life)

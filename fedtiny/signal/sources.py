@@ -174,9 +174,7 @@ def _fleet_folder(root: Path) -> FleetData:
     for machine in base:
         if machine not in known:
             found = ", ".join(known) or "no machine folders"
-            raise DataError(
-                f"{root / 'fleet.toml'}: base names {machine!r}, which is not there; found {found}"
-            )
+            raise DataError(f"{root / 'fleet.toml'}: base names {machine!r}, which is not there; found {found}")
     return _fleet(root, rate, channels, [known[machine] for machine in base], machines, shortest)
 
 
@@ -283,9 +281,7 @@ class _Part:
     count: int
 
 
-def _read_parts(
-    parts: Sequence[_Part], channels: tuple[str, ...] | None, rate: float | None
-) -> Iterator[Recording]:
+def _read_parts(parts: Sequence[_Part], channels: tuple[str, ...] | None, rate: float | None) -> Iterator[Recording]:
     total, done = sum(part.count for part in parts), 0
     for part in parts:
         for number, samples in enumerate(_read_file(part.path, channels, rate), 1):
@@ -522,11 +518,18 @@ def _femto_names(path: Path) -> list[str]:
 def _array_extent(path: Path, key: str) -> tuple[int, int]:
     """Stretches in an array and the samples of each, from its header alone."""
     with _stream(path, key) as stream:
-        legacy = _npy.read_magic(stream) == (1, 0)
-        header = _npy.read_array_header_1_0 if legacy else _npy.read_array_header_2_0
-        shape, _, dtype = header(stream)
+        shape, _, dtype = _header(stream)
         _check_array(path, key, shape, dtype, (1, 2, 3))
     return (shape[0], shape[1]) if len(shape) == 3 else (1, shape[0])
+
+
+def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """(shape, whether in Fortran order, dtype) of a .npy stream, which then stands at the data."""
+    legacy = _npy.read_magic(stream) == (1, 0)
+    header: tuple[tuple[int, ...], bool, np.dtype[Any]] = (
+        _npy.read_array_header_1_0(stream) if legacy else _npy.read_array_header_2_0(stream)
+    )
+    return header
 
 
 def _array(path: Path, key: str, *, ranks: tuple[int, ...]) -> NDArray[Any]:
@@ -536,43 +539,52 @@ def _array(path: Path, key: str, *, ranks: tuple[int, ...]) -> NDArray[Any]:
     return values
 
 
-def _check_array(
-    path: Path, key: str, shape: tuple[int, ...], dtype: np.dtype[Any], ranks: tuple[int, ...]
-) -> None:
+def _check_array(path: Path, key: str, shape: tuple[int, ...], dtype: np.dtype[Any], ranks: tuple[int, ...]) -> None:
     if dtype.kind not in "iuf":
         raise DataError(f"{path}: array {key!r} holds {dtype}, expected integers or floats")
     if len(shape) not in ranks:
         expected = " or ".join(map(str, ranks))
-        raise DataError(
-            f"{path}: array {key!r} has {len(shape)} dimensions, shape {shape}; expected {expected}"
-        )
+        raise DataError(f"{path}: array {key!r} has {len(shape)} dimensions, shape {shape}; expected {expected}")
     if 0 in shape:
         raise DataError(f"{path}: array {key!r} is empty, shape {shape}; expected samples")
 
 
 def _read_array(path: Path, channels: int | None, *, key: str = "x") -> Iterator[Samples]:
     """Stretches of an array (samples), (samples, channels) or (snapshots, samples, channels), times `lsb`."""
-    values = _array(path, key, ranks=(1, 2, 3))
     scale = np.float32(1)
     if path.suffix.lower() == ".npz" and "lsb" in _keys(path):
         scale = np.float32(_array(path, "lsb", ranks=(0,)))
         if not 0 < scale < math.inf:
             raise DataError(f"{path}: lsb is {scale}, expected a number above 0")
-    stretches = values if values.ndim == 3 else values.reshape(1, len(values), -1)
-    if channels not in (None, stretches.shape[2]):
-        found = f"{stretches.shape[2]} channels, shape {values.shape}"
-        raise DataError(f"{path}: array {key!r} has {found}; expected {channels} channels")
-    for number, stretch in enumerate(stretches, 1):
+    for number, stretch in enumerate(_stretches(path, key), 1):
+        if channels not in (None, stretch.shape[1]):
+            raise DataError(f"{path}: array {key!r} has {_columns(stretch.shape[1])}; expected {channels} channels")
         with np.errstate(over="ignore", invalid="ignore"):
             samples = np.ascontiguousarray(stretch, np.float32) * scale
         if not np.isfinite(samples).all():
             row, column = np.argwhere(~np.isfinite(samples))[0]
-            where = f"snapshot {number}, row {row + 1}" if values.ndim == 3 else f"row {row + 1}"
             raise DataError(
-                f"{path}: array {key!r}, {where}, column {column + 1} is {stretch[row, column]}, "
-                "expected a finite number"
+                f"{path}: array {key!r}, snapshot {number}, row {row + 1}, column {column + 1} is "
+                f"{stretch[row, column]}, expected a finite number"
             )
         yield samples
+
+
+def _stretches(path: Path, key: str) -> Iterator[NDArray[Any]]:
+    """An array's stretches (samples, channels), read one by one where the file's order allows it."""
+    with _stream(path, key) as stream:
+        shape, fortran, dtype = _header(stream)
+        _check_array(path, key, shape, dtype, (1, 2, 3))
+        if len(shape) == 3 and not fortran:
+            size = shape[1] * shape[2] * dtype.itemsize
+            for number in range(shape[0]):
+                raw = stream.read(size)
+                if len(raw) != size:
+                    raise DataError(f"{path}: array {key!r} ends in snapshot {number + 1} of {shape[0]}")
+                yield np.frombuffer(raw, dtype).reshape(shape[1:])
+            return
+    values = _array(path, key, ranks=(1, 2, 3))
+    yield from values if values.ndim == 3 else values.reshape(1, len(values), -1)
 
 
 # -- WAV -------------------------------------------------------------------------------------------------

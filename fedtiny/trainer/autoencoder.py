@@ -52,9 +52,7 @@ def fit(
     tf.keras.utils.set_random_seed(config.seed)
     model = _dense(train.shape[1], config) if kind == "dense" else _lstm(train.shape[1], train.shape[2])
     model.compile(tf.keras.optimizers.Adam(config.learning_rate), "mse")
-    callbacks: list[Any] = [
-        tf.keras.callbacks.EarlyStopping(patience=config.patience, restore_best_weights=True)
-    ]
+    callbacks: list[Any] = [tf.keras.callbacks.EarlyStopping(patience=config.patience, restore_best_weights=True)]
     if progress is not None:
         callbacks.append(
             tf.keras.callbacks.LambdaCallback(
@@ -64,8 +62,12 @@ def fit(
     batches = tf.data.Dataset.from_tensor_slices((train, train))
     batches = batches.shuffle(len(train), seed=config.seed).batch(config.batch_size)
     history = model.fit(
-        batches, epochs=config.epochs, validation_data=(validation, validation),
-        callbacks=callbacks, verbose=0, shuffle=False,
+        batches,
+        epochs=config.epochs,
+        validation_data=(validation, validation),
+        callbacks=callbacks,
+        verbose=0,
+        shuffle=False,
     )
     return Trained(model, tuple(history.history["loss"]), tuple(history.history["val_loss"]))
 

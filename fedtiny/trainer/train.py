@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fedtiny import __version__
 from fedtiny.config import Config
 from fedtiny.errors import DataError
-from fedtiny.model.artifact import Manifest
+from fedtiny.model.artifact import Gate, Manifest
 from fedtiny.model.head import output_range
 from fedtiny.signal.dataset import MachineFeatures, machine_features
 from fedtiny.signal.features import BandEnergies, Standardisation, fit_standardisation
@@ -77,7 +77,7 @@ def train_release(
             "validation_loss": min(trained.validation_losses),
             "seed": config.train.seed,
         },
-        gate=gate.Gate(rank_correlation=1.0, windows=0),
+        gate=Gate(rank_correlation=1.0, windows=0),
         made_with=_versions(),
     )
 
@@ -110,5 +110,3 @@ def _gate_data(machines: dict[str, MachineFeatures], share: float) -> list[gate.
 def _versions() -> dict[str, str]:
     packages: dict[str, Any] = {"tensorflow": None, "keras": None, "numpy": None}
     return {"fedtiny": __version__} | {name: importlib.metadata.version(name) for name in packages}
-
-

@@ -16,9 +16,7 @@ def envelope_spectrum(x: np.ndarray, rate: float, low: float) -> tuple[np.ndarra
     frequency = np.fft.fftfreq(len(x), 1 / rate)
     analytic = np.fft.ifft(np.where(frequency > low, 2 * spectrum, 0))
     envelope = np.abs(analytic) ** 2
-    return np.fft.rfftfreq(len(x), 1 / rate), np.abs(
-        np.fft.rfft((envelope - envelope.mean()) * np.hanning(len(x)))
-    )
+    return np.fft.rfftfreq(len(x), 1 / rate), np.abs(np.fft.rfft((envelope - envelope.mean()) * np.hanning(len(x))))
 
 
 def test_same_seed_same_signal_and_any_snapshot_on_its_own() -> None:
@@ -90,9 +88,7 @@ def test_shaft_line_and_its_growth_with_unbalance() -> None:
 
 def test_slack_makes_a_machine_quieter() -> None:
     model = machine_with("slack")
-    healthy, late = (
-        np.mean([model.snapshot(index, life, 2048).std() for index in range(20)]) for life in (0.3, 1.0)
-    )
+    healthy, late = (np.mean([model.snapshot(index, life, 2048).std() for index in range(20)]) for life in (0.3, 1.0))
     assert late < 0.9 * healthy
 
 

@@ -45,9 +45,7 @@ def fleet_folder(root: Path, toml: str = TOML) -> Path:
     return root
 
 
-def read(
-    path: Path, channels: tuple[str, ...] | None = ("x", "y"), rate: float | None = 1000
-) -> list[Recording]:
+def read(path: Path, channels: tuple[str, ...] | None = ("x", "y"), rate: float | None = 1000) -> list[Recording]:
     return list(open_recordings(path, channels=channels, sample_rate_hz=rate))
 
 
@@ -97,9 +95,7 @@ def test_wav_of_each_width_is_scaled_to_one(tmp_path: Path, width: int) -> None:
     top = 2 ** (8 * width - 1)
     offset = top if width == 1 else 0
     values = [[-top, 0], [top // 2, -1]]
-    frames = b"".join(
-        (value + offset).to_bytes(width, "little", signed=width > 1) for row in values for value in row
-    )
+    frames = b"".join((value + offset).to_bytes(width, "little", signed=width > 1) for row in values for value in row)
     (one,) = read(write_wav(tmp_path / "a.wav", frames, width=width))
     np.testing.assert_allclose(one.samples, [[-1, 0], [0.5, -1 / top]], atol=1e-9)
 
@@ -234,8 +230,8 @@ def test_no_path_opens_the_simulator() -> None:
         ("a.csv", "1,5;2,5\n", "only '1,5;2,5'"),
         ("a.csv", b"\x00\xff\xfe" * 50, "no rows"),
         ("a.npz", {"y": np.ones((4, 2))}, "array 'x' is missing; found y"),
-        ("a.npz", {"x": np.ones((4, 3))}, r"3 channels, shape \(4, 3\); expected 2"),
-        ("a.npz", {"x": np.ones(4)}, r"1 channels, shape \(4,\); expected 2"),
+        ("a.npz", {"x": np.ones((4, 3))}, "3 columns; expected 2 channels"),
+        ("a.npz", {"x": np.ones(4)}, "1 column; expected 2 channels"),
         ("a.npz", {"x": np.ones((1, 2, 3, 4))}, "4 dimensions"),
         ("a.npz", {"x": np.float32(1)}, "0 dimensions"),
         ("a.npz", {"x": np.ones((0, 2))}, "empty"),
@@ -255,9 +251,7 @@ def test_no_path_opens_the_simulator() -> None:
         ("acc_00001.csv", "1,2,3,4,5,6\n", "sampled at 25600 Hz, expected 1000 Hz"),
     ],
 )
-def test_bad_recording(
-    tmp_path: Path, name: str, content: str | bytes | np.ndarray | dict, words: str
-) -> None:
+def test_bad_recording(tmp_path: Path, name: str, content: str | bytes | np.ndarray | dict, words: str) -> None:
     path = write(tmp_path / name, content)
     with pytest.raises(DataError, match=words) as caught:
         read(path)
@@ -377,9 +371,7 @@ def test_not_a_fleet(tmp_path: Path, name: str) -> None:
         write(path, {"x": np.ones((4, 2))})
     elif name != "nothing":
         write(path, GOOD)
-    expected = (
-        "no such file or folder" if name == "nothing" else r"not a fleet; expected .*fleet\.toml.*FEMTO.*IMS"
-    )
+    expected = "no such file or folder" if name == "nothing" else r"not a fleet; expected .*fleet\.toml.*FEMTO.*IMS"
     with pytest.raises(DataError, match=expected):
         open_fleet(path.parent if name.startswith("folder") else path)
 

@@ -1,0 +1,55 @@
+# The front door. `make help` lists the targets; all of them set up what they need.
+SHELL := /bin/bash
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.fedtiny-setup
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: help setup demo test check fix bench bench-femto docs clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(STAMP) ## Make .venv with everything in it; PYTHON=python3.12 chooses the interpreter
+
+# Made anew when pyproject.toml is newer or another PYTHON is asked for.
+$(STAMP): pyproject.toml Makefile $(shell \
+	[ "$$(cat $(VENV)/.fedtiny-python 2>/dev/null)" = "$$($(PYTHON) -c 'import sys; print(sys.version)' 2>&1)" ] || echo FORCE)
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	  || { echo "fedtiny needs Python 3.11 to 3.13; give one with PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/pip install -q -e '.[dev]'
+	@$(PYTHON) -c 'import sys; print(sys.version)' > $(VENV)/.fedtiny-python
+	@touch $@
+
+.PHONY: FORCE
+FORCE:
+
+demo: setup ## Run a whole fleet on this machine, with a report (DATA=... for recordings of your own)
+	$(BIN)/fedtiny demo $(if $(DATA),--data $(DATA))
+
+test: setup ## Run the tests (Mosquitto, where installed, is tested as a second broker; CI demands it)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: setup ## Lint, format, types, walls between the packages, documentation of the commands
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m fedtiny.commands --check docs/cli.md
+
+fix: setup ## Mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: bench-femto ## Run all benchmarks; FEDTINY_DATA names the data folder
+
+bench-femto: setup ## Detection on FEMTO and gearbox -> benchmarks/results/femto.json
+	$(BIN)/python -m benchmarks.femto
+
+docs: setup ## Write docs/cli.md anew from the commands' help
+	$(BIN)/python -m fedtiny.commands docs/cli.md
+
+clean: ## Remove the virtual environment and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
