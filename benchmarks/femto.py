@@ -112,7 +112,7 @@ class Fleet:
 
             def residuals(x: Array, scale: Any = scale) -> Array:
                 z = scale(x)
-                return z - head.forward(self._float_hidden(z))  # type: ignore[no-any-return]
+                return z - head.forward(self._float_hidden(z))
 
             scores[name] = by_residuals(residuals, data, self.rate)
         return flat(figures(scores))

@@ -3,10 +3,8 @@
 import io
 import json
 import logging
-import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +15,7 @@ from fedtiny.store import atomic_write
 
 log = logging.getLogger(__name__)
 Array = NDArray[np.float32]
+NOTHING = np.empty(0, np.float32)  # in the place of what is not known yet: an array that is missing is damage
 
 
 @dataclass
@@ -43,16 +42,17 @@ class DeviceState:
 
     def save(self, path: Path) -> None:
         """Write to ``path``, atomically."""
-        arrays: dict[str, Any] = {"buffer": self.buffer}
-        if self.standardisation is not None:
-            arrays |= {"mean": self.standardisation.mean, "deviation": self.standardisation.deviation}
-        if self.head is not None:
-            arrays |= {
-                "weights": self.head.weights,
-                "output_range": np.array([self.head.output_min, self.head.output_max]),
-            }
+        scale, head = self.standardisation, self.head
+        arrays = {
+            "numbers": np.array(json.dumps(asdict(self.numbers))),
+            "buffer": self.buffer,
+            "mean": scale.mean if scale else NOTHING,
+            "deviation": scale.deviation if scale else NOTHING,
+            "weights": head.weights if head else NOTHING,
+            "output_range": np.array([head.output_min, head.output_max]) if head else NOTHING,
+        }
         stream = io.BytesIO()
-        np.savez(stream, numbers=np.array(json.dumps(asdict(self.numbers))), **arrays)
+        np.savez(stream, **arrays)
         atomic_write(path, stream.getvalue())
 
     @classmethod
@@ -61,15 +61,12 @@ class DeviceState:
         if not path.exists():
             return cls()
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                scale = head = None
-                if "mean" in stored:
-                    scale = Standardisation(stored["mean"], stored["deviation"])
-                if "weights" in stored:
-                    low, high = stored["output_range"].tolist()
-                    head = Head(stored["weights"], low, high)
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
+                mean, deviation, weights = stored["mean"], stored["deviation"], stored["weights"]
+                scale = Standardisation(mean, deviation) if mean.size else None
+                head = Head(weights, *stored["output_range"].tolist()) if weights.size else None
                 return cls(Numbers(**json.loads(str(stored["numbers"]))), stored["buffer"], scale, head)
-        except (ValueError, TypeError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
+        except Exception as error:  # zipfile, numpy, json and Head each have several of their own for damage
             aside = path.with_suffix(".damaged")
             path.replace(aside)
             log.error("%s: damaged (%s); kept as %s, starting afresh", path, error, aside.name)

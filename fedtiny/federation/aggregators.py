@@ -1,7 +1,8 @@
 """Updates -> a new head. Sums are integers on one scale: exact, whatever the order and however they are split.
 
-A float sum depends on its order; an int64 sum of numbers rounded once to multiples of ``1 / SCALE`` does not. One
-rounding is off by 5e-7 at most, far below float32's resolution of the sums it enters.
+A float sum depends on its order; an int64 sum of numbers rounded once does not. Whole parts and fractions, these in
+steps of 2^-40, are summed apart: a rounding of 5e-13 beside whole parts of up to 2^50, which 8,000 addends cannot
+overflow.
 """
 
 from collections.abc import Iterable
@@ -14,15 +15,20 @@ from fedtiny.errors import ProtocolError
 from fedtiny.model.head import Statistics, solve
 
 Array = NDArray[np.float32]
-SCALE = float(1 << 20)
-LIMIT = float(1 << 50)  # of one addend on that scale: 8,000 of them cannot overflow
+FRACTION = float(1 << 40)
+LIMIT = float(1 << 50)
 
 
 def _exact(values: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
-    scaled = np.rint(values.astype(np.float64) * SCALE)
-    if not np.isfinite(scaled).all() or np.abs(scaled).max() > LIMIT:
-        raise ProtocolError(f"update: a weighted number beyond {LIMIT / SCALE:g}")
-    return scaled.astype(np.int64)
+    """Whole parts and fractions of ``values``, stacked in front: (2, ...)."""
+    if not np.isfinite(values).all() or np.abs(values).max() > LIMIT:
+        raise ProtocolError(f"update: a weighted number that is not finite or beyond {LIMIT:g}")
+    fractions, whole = np.modf(values.astype(np.float64))
+    return np.stack([whole, np.rint(fractions * FRACTION)]).astype(np.int64)
+
+
+def _value(total: NDArray[np.int64]) -> NDArray[np.float64]:
+    return total[0] + total[1] / FRACTION
 
 
 def weighted_mean(updates: Iterable[tuple[Array, int]]) -> Array:
@@ -31,12 +37,12 @@ def weighted_mean(updates: Iterable[tuple[Array, int]]) -> Array:
     for delta, count in updates:
         if count <= 0:
             raise ValueError(f"weight {count}, expected a positive number of examples")
-        addend = _exact(delta * np.float64(count))
+        addend = _exact(delta.astype(np.float64) * count)
         total = addend if total is None else total + addend
         weight += count
     if total is None:
         raise ValueError("no updates to aggregate")
-    return (total / SCALE / weight).astype(np.float32)
+    return (_value(total) / weight).astype(np.float32)
 
 
 def ridge(updates: Iterable[Statistics], anchor: Array, pull: float) -> Array:
@@ -49,4 +55,4 @@ def ridge(updates: Iterable[Statistics], anchor: Array, pull: float) -> Array:
         count += data.count
     if gram is None or cross is None:
         raise ValueError("no updates to aggregate")
-    return solve(Statistics(gram / SCALE, cross / SCALE, count), anchor, pull)
+    return solve(Statistics(_value(gram), _value(cross), count), anchor, pull)

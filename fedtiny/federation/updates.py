@@ -1,8 +1,9 @@
 """What a device sends: its delta, or its sufficient statistics, as bytes.
 
 delta = local - global, float32 (outputs, inputs + 1). On the wire a row is int8 with its own float32 step, the rows
-one after the other behind all the steps, zlib over the whole. Statistics travel as float32: the upper triangle
-of the symmetric Gram matrix, then the cross-product. Bytes from a device are hostile until they are checked here.
+one after the other behind all the steps, zlib over the whole. Statistics travel as float64, since float32 moves the solution by
+1e-4: the upper triangle of the symmetric Gram matrix, then the cross-product. Bytes from a device are hostile until
+they are checked here.
 """
 
 import zlib
@@ -38,14 +39,14 @@ def unpack_delta(payload: bytes, shape: tuple[int, int]) -> Array:
 def pack_statistics(data: Statistics) -> bytes:
     """Statistics to bytes."""
     upper = data.gram[np.triu_indices(len(data.gram))]
-    return zlib.compress(np.concatenate([upper, data.cross.ravel()]).astype("<f4").tobytes(), 9)
+    return zlib.compress(np.concatenate([upper, data.cross.ravel()]).astype("<f8").tobytes(), 9)
 
 
 def unpack_statistics(payload: bytes, shape: tuple[int, int], count: int) -> Statistics:
     """Bytes to the statistics of ``count`` windows for a head of ``shape`` (outputs, inputs + 1)."""
     outputs, inputs = shape
     triangle = inputs * (inputs + 1) // 2
-    numbers = np.frombuffer(_inflate(payload, 4 * (triangle + inputs * outputs)), "<f4").astype(np.float64)
+    numbers = np.frombuffer(_inflate(payload, 8 * (triangle + inputs * outputs)), "<f8")
     _check(numbers, LARGEST * count, "statistic")
     gram = np.zeros((inputs, inputs))
     gram[np.triu_indices(inputs)] = numbers[:triangle]
@@ -62,7 +63,7 @@ def _inflate(payload: bytes, size: int) -> bytes:
         raw = inflater.decompress(payload, size + 1)
     except zlib.error:
         raise ProtocolError("update: payload is not zlib data") from None
-    if len(raw) != size or not inflater.eof:
+    if len(raw) != size or not inflater.eof or inflater.unused_data:
         raise ProtocolError(f"update: payload of {len(raw)} bytes or more, expected {size}")
     return raw
 

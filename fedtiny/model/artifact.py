@@ -2,7 +2,8 @@
 
 Any TFLite tool opens it. The manifest (JSON) and the float32 head ride in the model's own metadata buffers. A release
 is immutable and its id is the SHA-256 of the file; a newer head is patched into a copy of its bytes: int8 weights,
-per-channel scales, int32 biases and their scales, and the output's scale and zero point.
+per-channel scales, int32 biases and their scales, and the output's scale and zero point. A checksum within the file
+refuses a damaged one before an interpreter sees it: tflite-runtime does not check what it is given and would crash.
 """
 
 import hashlib
@@ -16,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fedtiny.errors import ReleaseError
+from fedtiny.errors import ConfigError, ReleaseError
 from fedtiny.model import flatbuffer as fb
 from fedtiny.model.head import Head
 from fedtiny.signal.features import BandEnergies, Standardisation
 from fedtiny.signal.windows import WindowPlan
 
-MANIFEST, HEAD = "fedtiny.manifest", "fedtiny.head"
+MANIFEST, HEAD, CHECKSUM = "fedtiny.manifest", "fedtiny.head", "fedtiny.sha256"
+UNSEALED = bytes(hashlib.sha256().digest_size)
 FULLY_CONNECTED = 9
 Positive = Annotated[int, Field(ge=1, le=1 << 20)]
 Floats = tuple[Annotated[float, Field(allow_inf_nan=False)], ...]
@@ -92,7 +94,12 @@ class Release:
     def __init__(self, data: bytes, source: str = "release") -> None:
         self.data, self.id = data, hashlib.sha256(data).hexdigest()
         try:
-            self.layers, metadata = _parse(data)
+            self.layers, spans = _parse(data)
+            metadata = {name: data[start : start + size] for name, (start, size) in spans.items()}
+            if MANIFEST not in metadata:
+                raise ReleaseError("a TFLite model, but not a fedtiny release: it holds no manifest")
+            if metadata.get(CHECKSUM) != _checksum(data, spans):
+                raise ReleaseError("damaged: the content does not match its checksum")
             self.manifest = self._manifest(metadata)
             self.head = self._head(metadata)
         except ReleaseError as error:
@@ -107,15 +114,15 @@ class Release:
             raise ReleaseError(f"{path}: cannot be read: {error.strerror}") from None
 
     def _manifest(self, metadata: dict[str, bytes]) -> Manifest:
-        if MANIFEST not in metadata:
-            raise ReleaseError("a TFLite model, but not a fedtiny release: it holds no manifest")
         try:
             manifest = Manifest.model_validate(json.loads(metadata[MANIFEST]))
             plan = WindowPlan(manifest.window, manifest.hop, manifest.bands)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             raise ReleaseError(f"manifest: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-        except ValueError as error:
+        except ConfigError as error:
+            raise ReleaseError(f"manifest: {error}") from None
+        except (ValueError, RecursionError) as error:
             raise ReleaseError(f"manifest: not JSON: {error}") from None
         features = len(manifest.channels) * plan.bands
         sizes = [layer.weights.shape[0] for layer in self.layers]
@@ -205,8 +212,21 @@ def quantise_dense(
     return q, scale, q_bias, bias_scale
 
 
-def _parse(data: bytes) -> tuple[tuple[Dense, ...], dict[str, bytes]]:
-    """Dense layers in order and the metadata by name."""
+def sealed(data: bytes) -> bytes:
+    """A release's bytes with their checksum written into its metadata buffer."""
+    _, spans = _parse(data)
+    start, size = spans[CHECKSUM]
+    return data[:start] + _checksum(data, spans) + data[start + size :]
+
+
+def _checksum(data: bytes, spans: dict[str, tuple[int, int]]) -> bytes:
+    """SHA-256 of all but the checksum itself."""
+    start, size = spans.get(CHECKSUM, (0, 0))
+    return hashlib.sha256(data[:start] + data[start + size :]).digest()
+
+
+def _parse(data: bytes) -> tuple[tuple[Dense, ...], dict[str, tuple[int, int]]]:
+    """Dense layers in order; our metadata by name, as (offset, size in bytes)."""
     r = fb.Reader(data)
     buffers = list(r.tables(r.root, fb.MODEL_BUFFERS))
     graphs = list(r.tables(r.root, fb.MODEL_SUBGRAPHS))
@@ -254,6 +274,7 @@ def _parse(data: bytes) -> tuple[tuple[Dense, ...], dict[str, bytes]]:
         raise ReleaseError("the model has no layers")
     metadata = {}
     for table in r.tables(r.root, fb.MODEL_METADATA):
-        start, size = content(r.scalar(table, fb.METADATA_BUFFER, "I"))
-        metadata[r.text(table, fb.METADATA_NAME)] = bytes(data[start : start + size])
+        name = r.text(table, fb.METADATA_NAME)
+        if name in (MANIFEST, HEAD, CHECKSUM):
+            metadata[name] = content(r.scalar(table, fb.METADATA_BUFFER, "I"))
     return tuple(layers), metadata

@@ -19,6 +19,9 @@ METADATA_NAME, METADATA_BUFFER = 0, 1
 TYPE_INT8 = 9
 
 
+MOST_TABLES, MOST_DIMENSIONS, LONGEST_NAME = 4096, 64, 1024
+
+
 class Reader:
     """Reads tables and vectors of one FlatBuffer."""
 
@@ -32,7 +35,7 @@ class Reader:
         try:
             if at < 0:
                 raise struct.error
-            return struct.unpack_from("<" + code, self.data, at)[0]  # type: ignore[no-any-return]
+            return struct.unpack_from("<" + code, self.data, at)[0]
         except struct.error:
             raise ReleaseError(
                 f"truncated or damaged TFLite file: an offset points to byte {at}, but it has {len(self.data)}"
@@ -74,19 +77,26 @@ class Reader:
             )
         return start + 4, count
 
+    def _short(self, table: int, number: int, width: int, most: int) -> tuple[int, int]:
+        """A vector of at most ``most`` elements: many tables of a hostile file may share one huge vector."""
+        start, count = self.vector(table, number, width)
+        if count > most:
+            raise ReleaseError(f"not a dense autoencoder or damaged: a list of {count}, at most {most} expected")
+        return start, count
+
     def tables(self, table: int, number: int) -> Iterator[int]:
         """Offsets of the tables in a vector of tables."""
-        start, count = self.vector(table, number, 4)
+        start, count = self._short(table, number, 4, MOST_TABLES)
         for i in range(count):
             at = start + 4 * i
             yield at + self._u32(at)
 
     def ints(self, table: int, number: int, code: str = "i") -> tuple[int, ...]:
         """A vector of integers."""
-        start, count = self.vector(table, number, struct.calcsize(code))
+        start, count = self._short(table, number, struct.calcsize(code), MOST_DIMENSIONS)
         return struct.unpack_from(f"<{count}{code}", self.data, start) if count else ()
 
     def text(self, table: int, number: int) -> str:
         """A string field."""
-        start, count = self.vector(table, number, 1)
+        start, count = self._short(table, number, 1, LONGEST_NAME)
         return bytes(self.data[start : start + count]).decode("utf-8", "replace")

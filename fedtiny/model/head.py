@@ -15,6 +15,7 @@ from fedtiny.errors import ReleaseError
 
 Array = NDArray[np.float32]
 Double = NDArray[np.float64]
+LARGEST, NARROWEST = 1e6, 1e-6  # of a weight or an output; of the output range; standardised features are of order 1
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,11 @@ class Head:
     def __post_init__(self) -> None:
         if self.weights.ndim != 2 or self.weights.dtype != np.float32:
             raise ReleaseError(f"head: {self.weights.dtype} {self.weights.shape}, expected a float32 matrix")
-        if not np.isfinite(self.weights).all():
-            raise ReleaseError("head: weights that are not finite")
-        if not (np.isfinite([self.output_min, self.output_max]).all() and self.output_min < self.output_max):
-            raise ReleaseError(f"head: output range [{self.output_min}, {self.output_max}] is empty")
+        if not (np.abs(self.weights) <= LARGEST).all():
+            raise ReleaseError(f"head: weights that are not finite or beyond {LARGEST:g}")
+        low, high = self.output_min, self.output_max
+        if not (-LARGEST <= low <= high - NARROWEST and high <= LARGEST):
+            raise ReleaseError(f"head: output range [{low}, {high}] is empty or beyond {LARGEST:g}")
 
     def forward(self, hidden: Array) -> Array:
         """Reconstructions (n, outputs) in float of activations (n, inputs)."""

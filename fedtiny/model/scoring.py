@@ -10,6 +10,7 @@ Higher is more anomalous; normal windows average about 1. Louder is not assumed 
 
 from collections import deque
 from dataclasses import dataclass
+from math import exp, log, log1p
 from statistics import NormalDist
 
 import numpy as np
@@ -102,9 +103,9 @@ def calibrate_threshold(scores: Array, false_alarm_rate: float) -> float:
 def _wilks(n: int, rate: float) -> int:
     """Largest k such that the k-th largest of n scores bounds their quantile at ``CONFIDENCE``; 0: n too small."""
     # P(k-th largest < true quantile) = P(Binomial(n, rate) < k) must be at most 1 - CONFIDENCE
-    term, total, k = (1 - rate) ** n, 0.0, 0
-    while k < n and (total := total + term) <= 1 - CONFIDENCE:
-        term *= (n - k) / (k + 1) * rate / (1 - rate)
+    log_term, total, k = n * log1p(-rate), 0.0, 0  # (1 - rate)^n is below the smallest float for large n
+    while k < n and (total := total + exp(log_term)) <= 1 - CONFIDENCE:
+        log_term += log((n - k) / (k + 1) * rate / (1 - rate))
         k += 1
     return k
 

@@ -85,7 +85,7 @@ class UpdateMessage(Message):
     """``up/<shard>/<device>/update``: what one device contributes to one round.
 
     payload is zlib-compressed: for ``fedavg`` the int8 delta (local minus global) with a float32 step per row; for
-    ``ridge`` the upper triangle of the Gram matrix and the cross-product, float32. losses are mean squared
+    ``ridge`` the upper triangle of the Gram matrix and the cross-product, float64. losses are mean squared
     reconstruction errors on windows that were kept out of the fine-tuning.
     """
 

@@ -16,6 +16,7 @@ from fedtiny.config import Train
 
 Array = NDArray[np.float32]
 Progress = Callable[[int, float, float], None]  # epoch from 1, loss, validation loss
+MOST_STEPS = 32  # of an epoch: with more windows than batches of batch_size make, the batches grow
 LSTM_WINDOW, LSTM_UNITS = 100, (128, 16, 16, 128)
 
 
@@ -60,7 +61,7 @@ def fit(
             )
         )
     batches = tf.data.Dataset.from_tensor_slices((train, train))
-    batches = batches.shuffle(len(train), seed=config.seed).batch(config.batch_size)
+    batches = batches.shuffle(len(train), seed=config.seed).batch(max(config.batch_size, len(train) // MOST_STEPS))
     history = model.fit(
         batches,
         epochs=config.epochs,

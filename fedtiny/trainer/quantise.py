@@ -11,7 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow.lite.python import schema_py_generated as schema
 
-from fedtiny.model.artifact import HEAD, MANIFEST
+from fedtiny.model.artifact import CHECKSUM, HEAD, MANIFEST, UNSEALED, sealed
 
 Array = NDArray[np.float32]
 
@@ -50,9 +50,9 @@ class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]
 
 
 def embed(tflite: bytes, manifest: str, head: Array) -> bytes:
-    """The same model with the manifest (JSON) and the float32 head in its metadata buffers."""
+    """The same model with the manifest (JSON), the float32 head and a checksum in its metadata buffers."""
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(tflite, 0))
-    for name, content in ((MANIFEST, manifest.encode()), (HEAD, head.astype("<f4").tobytes())):
+    for name, content in ((MANIFEST, manifest.encode()), (HEAD, head.astype("<f4").tobytes()), (CHECKSUM, UNSEALED)):
         buffer = schema.BufferT()
         buffer.data = np.frombuffer(content, np.uint8)
         entry = schema.MetadataT()
@@ -63,4 +63,4 @@ def embed(tflite: bytes, manifest: str, head: Array) -> bytes:
         buffer.__class__ = _AlignedBuffer
     builder = flatbuffers.Builder(len(tflite) + 4096)
     builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return sealed(bytes(builder.Output()))

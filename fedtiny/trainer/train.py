@@ -22,6 +22,7 @@ from fedtiny.trainer.quantise import embed, to_int8
 
 Array = NDArray[np.float32]
 REPRESENTATIVE = 500  # windows that set the int8 ranges
+MARGIN = 1.5  # by which these go beyond them
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def train_release(
             raise DataError(f"base machine {name}: {len(data.normal)} normal windows, at least 5 are needed")
     scale, train, validation = prepare([m.normal for m in machines.values()], config.train.validation_share)
     trained = autoencoder.fit("dense", train, validation, config.train, progress)
-    tflite = to_int8(trained.model, evenly(train, REPRESENTATIVE))
+    tflite = to_int8(trained.model, with_margin(evenly(train, REPRESENTATIVE)))
     low, high = output_range(trained.reconstruct(np.concatenate([train, validation])))
     layers = [layer for layer in trained.model.layers if layer.get_weights()]
     units = tuple(int(layer.units) for layer in layers)
@@ -96,6 +97,14 @@ def prepare(machines: list[Array], validation_share: float) -> tuple[Standardisa
     train = np.concatenate([earlier for earlier, _ in halves])
     scale = fit_standardisation(train)
     return scale, scale(train), scale(np.concatenate([later for _, later in halves]))
+
+
+def with_margin(rows: Array) -> Array:
+    """``rows`` and the same again further out, so that the int8 ranges do not end where normal windows do.
+
+    Anomalies lie beyond them, and a range that clips them bends their scores; see docs/adr/005-int8-ranges.md.
+    """
+    return np.concatenate([rows, np.float32(MARGIN) * rows])
 
 
 def evenly(rows: Array, count: int) -> Array:

@@ -1,0 +1,184 @@
+import copy
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from fedtiny.federation.rounds import SETTLE_S, Rounds, Rules, State, Step
+from fedtiny.protocol.messages import Base, UpdateMessage
+
+DEVICES = [f"pump-{i}" for i in range(5)]
+RELEASE = "0" * 64
+
+
+def base(revision: int) -> Base:
+    return Base(release_id=RELEASE, revision=revision)
+
+
+def update(device: str, number: int, at: Base) -> UpdateMessage:
+    return UpdateMessage(
+        device=device,
+        round_number=number,
+        base=at,
+        strategy="fedavg",
+        num_examples=1,
+        payload=b"",
+        output_min=-1,
+        output_max=1,
+        loss_before=1,
+        loss_after=1,
+    )
+
+
+class Fleet(RuleBasedStateMachine):
+    """A coordinator that does what is due after whatever happens, beside a plain account of what must be true."""
+
+    def __init__(self):
+        super().__init__()
+        self.rules = Rules(quorum=2, devices=3, deadline_s=10, pause_s=1, rounds=4)
+        self.rounds = Rounds(self.rules, base(0))
+        self.now, self.opened = 100.0, None
+        self.online, self.answered, self.outcomes = {}, set(), []
+
+    @rule(seconds=st.sampled_from([0.1, 1.0, SETTLE_S, 4.0, 10.0]))
+    def time_passes(self, seconds):
+        self.now += seconds
+
+    @rule(device=st.sampled_from(DEVICES), behind=st.booleans())
+    def a_device_watches(self, device, behind):
+        at = base(max(0, self.rounds.base.revision - behind))
+        self.online[device] = at
+        self.rounds.device(device, at, watching=True)
+
+    @rule(device=st.sampled_from(DEVICES))
+    def a_device_leaves(self, device):
+        self.online.pop(device, None)
+        self.rounds.device(device, None, watching=False)
+
+    @rule(device=st.sampled_from(DEVICES), older=st.integers(0, 1), behind=st.integers(0, 1))
+    def an_update_comes(self, device, older, behind):
+        number, at = self.rounds.number - older, base(abs(self.rounds.base.revision - behind))
+        if self.opened is None or older:
+            expected = "late"
+        elif at != self.rounds.base:
+            expected = "stale"
+        else:
+            expected = "duplicate" if device in self.answered else None
+        reason = self.rounds.judge(update(device, max(number, 0), at))
+        assert reason == expected
+        if reason is None:
+            self.rounds.accept(device)
+            self.answered.add(device)
+
+    @rule()
+    def the_coordinator_is_killed_and_resumes(self):
+        fresh = Rounds(self.rules, self.rounds.base, self.rounds.number, self.rounds.completed)
+        if self.opened is not None:
+            fresh.resume(self.answered, self.now)
+            self.opened = self.now
+        self.rounds, self.online = fresh, {}
+
+    @precondition(lambda self: self.opened is None)
+    @rule()
+    def what_needs_an_open_round_raises(self):
+        self.refuses(lambda: self.rounds.close(None, self.now), lambda: self.rounds.accept("pump-0"))
+
+    @precondition(lambda self: self.opened is not None)
+    @rule()
+    def what_needs_no_open_round_raises(self):
+        self.refuses(lambda: self.rounds.open(self.now), lambda: self.rounds.resume(set(), self.now))
+
+    def refuses(self, *transitions):
+        before = copy.deepcopy(self.rounds)
+        for transition in transitions:
+            with pytest.raises(RuntimeError, match="expected"):
+                transition()
+        assert self.rounds == before
+
+    @invariant()
+    def what_is_due_is_done_and_the_account_agrees(self):
+        self.do_what_is_due()
+        assert (self.rounds.state is State.OPEN) == (self.opened is not None)
+        assert self.rounds.number == len(self.outcomes) + (self.opened is not None)
+        made = self.outcomes.count(Step.AGGREGATE)
+        assert (self.rounds.base.revision, self.rounds.completed) == (made, made)
+        assert made <= self.rules.rounds
+        if self.opened is not None:
+            assert self.rounds.answered == self.answered
+            assert self.now - self.opened < self.rules.deadline_s  # a round never outlives its deadline
+
+    def do_what_is_due(self):
+        while (step := self.rounds.due(self.now)) is not None:
+            if step is Step.OPEN:
+                assert self.opened is None
+                assert sum(at == self.rounds.base for at in self.online.values()) >= self.rules.devices
+                assert len(self.outcomes) == self.rounds.number
+                self.rounds.open(self.now)
+                self.opened, self.answered = self.now, set()
+                continue
+            overdue = self.now - self.opened >= self.rules.deadline_s
+            if step is Step.AGGREGATE:
+                assert len(self.answered) >= self.rules.quorum
+                assert overdue or self.answered >= set(self.online)
+                self.rounds.close(base(self.rounds.base.revision + 1), self.now)
+            else:
+                assert overdue
+                assert len(self.answered) < self.rules.quorum
+                self.rounds.close(None, self.now)
+            self.outcomes.append(step)
+            self.opened = None
+
+
+TestFleet = Fleet.TestCase
+TestFleet.settings = settings(max_examples=100, stateful_step_count=40)
+
+
+def watched(rules: Rules, *devices: str) -> Rounds:
+    rounds = Rounds(rules, base(0))
+    for device in devices:
+        rounds.device(device, base(0), watching=True)
+    return rounds
+
+
+def test_a_round_opens_at_once_when_everybody_is_ready_and_settles_otherwise():
+    rounds = watched(Rules(devices=2), "a", "b")
+    assert rounds.due(0) is Step.OPEN
+    rounds.device("c", base(7), watching=True)  # on its way to the current revision
+    assert rounds.due(0) is None
+    assert rounds.due(SETTLE_S) is Step.OPEN
+    rounds.device("b", None, watching=False)
+    assert rounds.due(SETTLE_S) is None
+
+
+def test_a_round_closes_early_when_all_that_are_still_online_have_answered():
+    rounds = watched(Rules(quorum=1, devices=3), "a", "b", "c")
+    rounds.open(0)
+    rounds.accept("a")
+    assert rounds.due(1) is None
+    rounds.device("b", None, watching=False)
+    rounds.device("c", None, watching=False)
+    assert rounds.due(1) is Step.AGGREGATE
+
+
+@pytest.mark.parametrize(("answers", "step"), [(1, Step.ABANDON), (2, Step.AGGREGATE)])
+def test_the_deadline_closes_a_round_with_or_without_a_quorum(answers, step):
+    rounds = watched(Rules(quorum=2, deadline_s=5), "a", "b", "c")
+    rounds.open(100)
+    for device in ("a", "b")[:answers]:
+        rounds.accept(device)
+    assert rounds.due(104.9) is None
+    assert rounds.due(105) is step
+
+
+def test_a_pause_and_the_number_of_rounds_are_kept():
+    rounds = watched(Rules(pause_s=3, rounds=1), "a")
+    rounds.open(0)
+    rounds.close(None, 1)
+    assert rounds.due(3.9) is None
+    assert rounds.due(4) is Step.OPEN  # an abandoned round does not count
+    rounds.open(4)
+    rounds.accept("a")
+    rounds.close(base(1), 5)
+    rounds.device("a", base(1), watching=True)
+    assert rounds.due(1e9) is None
