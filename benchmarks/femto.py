@@ -36,7 +36,7 @@ CHOSEN = {
     "score": "rank and kind compared on faults injected into the devices' local 60 %; docs/adr/001-score.md",
     "standardisation": "compared on the same injected faults and on shifted gains; docs/adr/002-standardisation.md",
     "threshold": "blocks and confidence compared on condition 1 and within the local 60 %; docs/adr/003-threshold.md",
-    "proximal, ridge": "the first figures of the prototype, kept; 0.1 and 1 changed little on the injected faults",
+    "proximal, ridge": "loss on kept-out local windows, here and on the simulator; docs/adr/004-head.md",
     "rounds": "5: the loss on kept-out local windows moves by less than 1 % after the fourth",
     "network sizes, training": "defaults of the trainer; early stopping on later windows of the base machines",
 }

@@ -69,7 +69,7 @@ class Coordinator(_Section):
     deadline_s: Annotated[float, Field(gt=0)] = 60.0
     pause_s: Annotated[float, Field(ge=0)] = 0.0
     proximal: Annotated[float, Field(gt=0)] = 0.3
-    ridge: Annotated[float, Field(gt=0)] = 1e-3
+    ridge: Annotated[float, Field(gt=0)] = 1e-2
 
 
 class Config(_Section):

@@ -54,20 +54,21 @@ def fit_residuals(residuals: Array) -> ResidualModel:
         raise DataError(f"{n} windows are too few to learn a machine's normal residuals: at least 2 are needed")
     scale = fit_standardisation(residuals)
     z = scale(residuals).astype(np.float64)
-    covariance = z.T @ z / n
-    level = np.trace(covariance) / size
-    dispersion = np.sum(np.square(covariance - level * np.eye(size))) / size
-    noise = (np.sum(np.square(np.sum(np.square(z), axis=1))) / n**2 - np.sum(np.square(covariance)) / n) / size
+    # the covariance z'z/n has these eigenvalues, and zeros where n is below the number of features
+    _, singular, axes = np.linalg.svd(z, full_matrices=False)
+    values = np.square(singular) / n
+    level = values.sum() / size
+    dispersion = np.square(values).sum() / size - level**2
+    noise = (np.square(np.square(z).sum(axis=1)).sum() / n**2 - np.square(values).sum() / n) / size
     shrinkage = float(np.clip(noise / dispersion, 0, 1)) if dispersion > 0 else 1.0
-    values, vectors = np.linalg.eigh(covariance)
-    values = shrinkage * level + (1 - shrinkage) * values
-    rank = min(RANK, max(size - 1, 0), n - 1)
-    top, rest = values[size - rank :], values[: size - rank]
-    variance = max(float(rest.mean()), 1e-6)
+    rank = min(RANK, size - 1, n - 1)
+    top = shrinkage * level + (1 - shrinkage) * values[:rank]
+    rest = shrinkage * level + (1 - shrinkage) * values[rank:].sum() / (size - rank)
+    variance = max(float(rest), 1e-6)
     return ResidualModel(
         scale.mean,
         1 / scale.deviation,
-        vectors[:, size - rank :].astype(np.float32),
+        axes[:rank].T.astype(np.float32),
         (1 / np.maximum(top, 1e-6) - 1 / variance).astype(np.float32),
         1 / variance,
     )

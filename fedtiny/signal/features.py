@@ -14,7 +14,7 @@ from fedtiny.errors import ConfigError
 from fedtiny.signal.windows import WindowPlan
 
 Array = NDArray[np.float32]
-BATCH = 32  # windows
+BATCH_SAMPLES = 1 << 16  # worked on at a time
 
 
 class BandEnergies:
@@ -44,8 +44,9 @@ class BandEnergies:
     def __call__(self, windows: NDArray[Any]) -> Array:
         """Features of ``windows`` (n, window, channels), float32 (n, channels * bands)."""
         features = np.empty((len(windows), self.size), np.float32)
-        for at in range(0, len(windows), BATCH):  # what is needed beside the result does not grow with n
-            features[at : at + BATCH] = self._batch(windows[at : at + BATCH])
+        batch = max(1, BATCH_SAMPLES // (self.plan.window * self.channels))
+        for at in range(0, len(windows), batch):  # what is needed beside the result does not grow with n
+            features[at : at + batch] = self._batch(windows[at : at + batch])
         return features
 
     def _batch(self, windows: NDArray[Any]) -> Array:

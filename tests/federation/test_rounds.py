@@ -51,6 +51,17 @@ class Fleet(RuleBasedStateMachine):
         self.online[device] = at
         self.rounds.device(device, at, watching=True)
 
+    @rule()
+    def all_devices_catch_up(self):
+        for device in DEVICES:
+            self.a_device_watches(device, behind=False)
+
+    @rule(count=st.integers(1, len(DEVICES)))
+    def several_answer(self, count):
+        for device in DEVICES[:count]:
+            self.an_update_comes(device, older=0, behind=0)
+            self.do_what_is_due()
+
     @rule(device=st.sampled_from(DEVICES))
     def a_device_leaves(self, device):
         self.online.pop(device, None)

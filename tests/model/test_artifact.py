@@ -106,6 +106,14 @@ def test_a_new_head_computes_what_the_int8_arithmetic_says(release, other_head, 
     expected = (requantised(q @ weights.T + bias, multiplier) + out_zero).clip(-128, 127)
     np.testing.assert_array_equal(np.rint(outputs / np.float32(out_scale)) + out_zero, expected)
 
+    # what was quantised is the head, to half a step
+    np.testing.assert_array_equal(numbers(release, patched, layer.bias.scale, "<f4"), in_scale * weight_scale)
+    for stored, scale, exact in (
+        (weights, weight_scale[:, None], other_head.weights[:, :-1]),
+        (bias, in_scale * weight_scale, other_head.weights[:, -1]),
+    ):
+        assert (np.abs(stored * scale - exact) <= 0.501 * scale).all()
+
     # and lies within a step of the output and half a step of every weight of the float head
     bound = out_scale + 0.5 * weight_scale * (np.abs(hidden).sum(axis=1, keepdims=True) + in_scale)
     assert (np.abs(outputs - other_head.forward(hidden)) <= bound + 1e-4).all()

@@ -51,6 +51,15 @@ def test_constant_residuals_score_finitely():
     assert model.score(still + 1).min() > model.score(still).max()
 
 
+def test_a_known_cause_is_less_suspicious_than_an_unknown_one(rng):
+    """The same distance, once along what all features do together in normal windows, once across it."""
+    model = fit_residuals(residuals(rng, 200))
+    along = np.random.default_rng(1).normal(size=(2, FEATURES))[0]
+    across = np.abs(along) * np.resize([1, -1], FEATURES)
+    known, unknown = (model.score(residuals(rng, 100) + (2 * shift).astype(np.float32)) for shift in (along, across))
+    assert np.median(unknown) > 2 * np.median(known)
+
+
 @pytest.mark.parametrize("sign", [1, -1], ids=["louder", "quieter"])
 def test_both_louder_and_quieter_score_higher(rng, sign):
     model = fit_residuals(residuals(rng, 100))
