@@ -17,6 +17,7 @@ from fedtiny import __version__
 from fedtiny.errors import FedTinyError
 
 FILE = click.Path(path_type=Path)
+SEED = click.IntRange(0, 2**32 - 1)
 
 
 class _Command(click.Command):
@@ -44,7 +45,7 @@ class _Command(click.Command):
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(0)
-        except OSError as error:  # disk full, no permission: the system's words name the file
+        except OSError as error:  # no permission, a folder where a file was meant
             raise click.ClickException(str(error)) from None
 
 
@@ -146,7 +147,7 @@ def edge() -> None:
 @click.option("--device", help="Id of this device.")
 @click.option("--data", type=FILE, help="Fleet data to replay. The simulator where none is given.")
 @click.option("--machine", help="Machine of the data; the device's id where it is not given.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the simulator.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the simulator.")
 @click.option("--state", type=FILE, help="Folder for what must survive a restart.")
 @click.option("--runtime", "edge__runtime", type=click.Choice(["auto", "litert", "tflite"]), help="Interpreter.")
 @click.option("--learn-windows", "edge__learn_windows", type=int, help="First windows, taken as normal.")
@@ -179,9 +180,12 @@ def edge_run(
 
     fleet = open_fleet(data, seed=seed)
     name = machine or config.device
+    if name is None:
+        raise click.UsageError("give this device an id: --device, or device = ... in the configuration")
     if name not in fleet.machines:
         raise DataError(f"machine {name!r} is not in {data or 'the simulator'}: it has {', '.join(fleet.machines)}")
-    replay = Replay(fleet.sample_rate_hz, fleet.channels, speed, hold_for_revision, scores)
+    source = f"{data.resolve() if data else f'simulator {seed}'} {name} from {skip}"
+    replay = Replay(fleet.sample_rate_hz, fleet.channels, speed, hold_for_revision, scores, source)
     recordings = islice(fleet.machines[name].recordings(), skip, None)
     run_agent(config, replay, recordings, _stop_on_signals(), exit_at_end=exit_at_end)
 
@@ -203,6 +207,8 @@ def edge_score(
     from fedtiny.model.artifact import Release
     from fedtiny.signal.sources import open_recordings
 
+    if release_file is None and config.state is None:
+        raise click.UsageError("give --release, or --state with the folder of a device")
     release = Release.open(release_file or config.state / MODEL)
     manifest = release.manifest
     found = open_recordings(recordings, channels=manifest.channels, sample_rate_hz=manifest.sample_rate_hz)
@@ -228,7 +234,7 @@ def edge_score(
                 click.echo(f"{row.recording.name:32} {window:6} {score:10.3f} {row.threshold:10.3f}{mark}")
 
 
-@main.command(epilog="Example: fedtiny coordinator --release release.tflite --fleet plant --rounds 5")
+@main.command(epilog="Example: fedtiny coordinator --release release.tflite --fleet plant --devices 8")
 @_config_options
 @click.option("--release", "release_file", type=FILE, required=True, help="The release to publish.")
 @click.option("--state", type=FILE, help="Folder of the ledger.")
@@ -284,7 +290,7 @@ def inspect(release_file: Path, as_json: bool) -> None:
 @main.command(epilog="Example: fedtiny demo --data femto.npz --json report.json")
 @click.option("--data", type=FILE, help="Fleet data: a file or folder. The simulator where none is given.")
 @click.option("--state", type=FILE, default=Path("fedtiny-demo"), show_default=True, help="Folder for the run.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of training and simulator.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of training and simulator.")
 @click.option("--strategy", "coordinator__strategy", type=click.Choice(["fedavg", "ridge"]), help="Aggregation.")
 @click.option("--rounds", "coordinator__rounds", type=click.IntRange(1), help="How many.  [default: 5; ridge: 1]")
 @click.option("--runtime", "edge__runtime", type=click.Choice(["auto", "litert", "tflite"]), help="Interpreter.")

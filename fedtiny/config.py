@@ -2,9 +2,9 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from fedtiny.errors import ConfigError
 from fedtiny.protocol.topics import check_id
@@ -37,14 +37,13 @@ class Signal(_Section):
 class Train(_Section):
     """The autoencoder. ``hidden``: units of the hidden layers, e.g. [64, 16, 64]."""
 
-    model: Literal["dense", "lstm"] = "dense"
     hidden: tuple[Positive, ...] | None = None
     epochs: Positive = 300
     patience: Positive = 20
     batch_size: Positive = 32
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 2e-3
     validation_share: Share = 0.2
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
 
 class Edge(_Section):
@@ -66,23 +65,33 @@ class Coordinator(_Section):
     rounds: Annotated[int, Field(ge=0)] = 5
     quorum: Positive = 1
     devices: Positive | None = None
-    deadline_s: Annotated[float, Field(gt=0)] = 60.0
-    pause_s: Annotated[float, Field(ge=0)] = 0.0
-    proximal: Annotated[float, Field(gt=0)] = 0.3
-    ridge: Annotated[float, Field(gt=0)] = 1e-2
+    deadline_s: Annotated[float, Field(gt=0, le=1e7)] = 60.0
+    pause_s: Annotated[float, Field(ge=0, le=1e7)] = 0.0
+    proximal: Annotated[float, Field(gt=0, le=1e6)] = 0.3
+    ridge: Annotated[float, Field(gt=0, le=1e6)] = 1e-2
+
+    @model_validator(mode="after")
+    def _enough_devices(self) -> Self:
+        if self.devices is not None and self.devices < self.quorum:
+            raise ValueError(f"devices ({self.devices}) must not be below the quorum ({self.quorum})")
+        return self
 
 
 class Config(_Section):
-    """The whole file."""
+    """The whole file. ``state``: the folder of the process that reads it; each command has a default of its own."""
 
     fleet: str = "plant"
     device: str | None = None
-    state: Path = Path("state")
+    state: Path | None = None
     broker: Broker = Broker()
     signal: Signal = Signal()
     train: Train = Train()
     edge: Edge = Edge()
     coordinator: Coordinator = Coordinator()
+
+    def state_folder(self, role: str) -> Path:
+        """``state``, or ``state/<role>`` below the working directory where it is not set."""
+        return self.state or Path("state") / role
 
     @field_validator("fleet", "device")
     @classmethod
@@ -120,6 +129,8 @@ def load_config(path: Path | None, **overrides: Any) -> Config:
         key = ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
             raise ConfigError(f"{path or 'configuration'}: unknown key {key!r}") from None
+        if first["type"] == "value_error":
+            raise ConfigError(f"{path or 'configuration'}: {key}: {first['ctx']['error']}") from None
         found = f"found {first['input']!r}" if first["type"] != "missing" else "not found"
         raise ConfigError(f"{path or 'configuration'}: {key}: {found}; {first['msg']}") from None
     except ConfigError as error:

@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fedtiny.config import Config
-from fedtiny.errors import ProtocolError
+from fedtiny.errors import ProtocolError, ReleaseError
 from fedtiny.federation.combine import aggregate, check_update
 from fedtiny.federation.local import LocalUpdate
 from fedtiny.federation.rounds import Rounds, Rules, State, Step
-from fedtiny.ledger import Ledger
+from fedtiny.ledger import Ledger, RoundRow
 from fedtiny.model.artifact import Release
 from fedtiny.protocol import codec, topics
 from fedtiny.protocol.messages import (
@@ -36,6 +36,7 @@ from fedtiny.transport import Connected, Connection, Disconnected, Received
 log = logging.getLogger(__name__)
 TICK_S = 0.25
 STATUS_EVERY_S = 5.0
+REASONS = {"late", "stale", "duplicate", "foreign", "strategy", "update"}
 
 
 def utc_now() -> str:
@@ -71,16 +72,20 @@ class Coordinator:
         self._opened_utc, self._rejected = "", Counter[str]()
         self._seen: set[str] = set()
         self._online = False
+        self._last_outcome: str | None = None
         last = ledger.last_round()
         if last is not None:
             self._rounds.number, self._opened_utc = last.number, last.opened_utc
             if last.outcome is None:
-                self._resume(last.release_id, last.revision)
+                self._resume(last)
+            elif last.release_id == release.id:
+                self._last_outcome = last.outcome
         topic = topics.fleet_topic(config.fleet, "status")
         self._connection = Connection(
             config.broker,
             f"fedtiny-{config.fleet}-coordinator",
             subscriptions=[
+                (topics.fleet_topic(config.fleet, "head"), 1),
                 (topics.update_filter(config.fleet), 1),
                 (topics.device_topic(config.fleet, "+", "status"), 1),
             ],
@@ -89,10 +94,12 @@ class Coordinator:
             manual_ack=True,
         )
 
-    def _resume(self, release_id: str, revision: int) -> None:
+    def _resume(self, last: RoundRow) -> None:
         base = self._rounds.base
-        if (release_id, revision) != (base.release_id, base.revision):
-            self._ledger.close_round(self._rounds.number, utc_now(), "abandoned: the release changed")
+        here = (base.release_id, base.revision, self._config.coordinator.strategy)
+        if (last.release_id, last.revision, last.strategy) != here:
+            self._last_outcome = "abandoned: release or strategy changed"
+            self._ledger.close_round(self._rounds.number, utc_now(), self._last_outcome)
             return
         answered = set(self._ledger.updates(self._rounds.number))
         self._rounds.resume(answered, time.monotonic())
@@ -108,6 +115,7 @@ class Coordinator:
                 if isinstance(event, Connected):
                     log.info("connected to %s:%d", self._config.broker.host, self._config.broker.port)
                     self._online = True
+                    self._rounds.listening(time.monotonic())
                     self._announce()
                 elif isinstance(event, Disconnected):
                     log.warning("%s", event.reason)
@@ -129,6 +137,8 @@ class Coordinator:
         self._publish_raw("head", self._head_bytes)
         if self._rounds.state is State.OPEN:
             self._publish("round", self._round_message("open"))
+        elif self._last_outcome is not None:
+            self._publish("round", self._round_message("closed", self._last_outcome))
 
     def _receive(self, event: Received) -> None:
         """Take one message. It is acknowledged whatever becomes of it, but not before that is durable."""
@@ -143,9 +153,25 @@ class Coordinator:
                 self._seen.add(topic.device)
             elif topic.kind == "update" and topic.device:
                 self._update(topic.device, event.payload)
-        except ProtocolError as error:
-            self._reject(str(error).split(":")[0], f"{event.topic}: {error}")
+            elif topic.kind == "head" and event.retained:
+                self._adopt(codec.decode(HeadMessage, event.payload), event.payload)
+        except (ProtocolError, ReleaseError) as error:
+            kind = str(error).split(":")[0]
+            self._reject(kind if kind in REASONS else "malformed", f"{event.topic}: {error}")
         self._connection.acknowledge(event)
+
+    def _adopt(self, message: HeadMessage, payload: bytes) -> None:
+        """Go on from the fleet's newest head where this ledger is older than the broker's retained one."""
+        base = self._rounds.base
+        if message.release_id != base.release_id or message.revision <= base.revision:
+            return
+        if self._rounds.state is State.OPEN:
+            self._abandon(time.monotonic(), "abandoned: the fleet is ahead of this ledger")
+        self._head, self._head_bytes = from_message(message, self._release), payload
+        self._rounds.base = Base(release_id=message.release_id, revision=message.revision)
+        self._ledger.add_revision(message.release_id, message.revision, payload, utc_now())
+        log.warning("the fleet is at revision %d, this ledger knew %d: adopted", message.revision, base.revision)
+        self._publish_raw("head", payload)
 
     def _update(self, device: str, payload: bytes) -> None:
         message = codec.decode(UpdateMessage, payload)
@@ -158,8 +184,8 @@ class Coordinator:
             raise ProtocolError(reason)
         fields = LocalUpdate.__dataclass_fields__
         update = LocalUpdate(**{name: getattr(message, name) for name in fields})
-        shape = self._head.weights.shape
-        check_update(message.strategy, update, (shape[0], shape[1]))
+        anchor = self._release.head.weights
+        check_update(message.strategy, update, self._head, anchor, self._config.coordinator.ridge)
         self._ledger.add_update(self._rounds.number, device, update)
         self._rounds.accept(device)
         log.info("round %d: %s answered (%d bytes)", self._rounds.number, device, len(payload))
@@ -187,18 +213,25 @@ class Coordinator:
         elif step is Step.AGGREGATE:
             self._aggregate(now)
         elif step is Step.ABANDON:
-            outcome = f"no quorum: {len(self._rounds.answered)} of {self._rounds.rules.quorum} answered"
-            self._ledger.close_round(self._rounds.number, utc_now(), outcome)
-            log.warning("round %d: %s", self._rounds.number, outcome)
-            self._publish("round", self._round_message("closed", outcome))
-            self._rounds.close(None, now)
+            self._abandon(now, f"no quorum: {len(self._rounds.answered)} of {self._rounds.rules.quorum} answered")
+
+    def _abandon(self, now: float, outcome: str) -> None:
+        self._ledger.close_round(self._rounds.number, utc_now(), outcome)
+        log.warning("round %d: %s", self._rounds.number, outcome)
+        self._last_outcome = outcome
+        self._publish("round", self._round_message("closed", outcome))
+        self._rounds.close(None, now)
 
     def _aggregate(self, now: float) -> None:
         updates = self._ledger.updates(self._rounds.number)
         settings = self._config.coordinator
-        self._head = aggregate(
-            settings.strategy, updates.values(), self._head, self._release.head.weights, settings.ridge
-        )
+        anchor = self._release.head.weights
+        try:  # each was checked alone; together they may still not make a head
+            head = aggregate(settings.strategy, updates.values(), self._head, anchor, settings.ridge)
+        except (ProtocolError, ReleaseError, ValueError) as error:
+            self._abandon(now, f"abandoned: {error}")
+            return
+        self._head = head
         examples = sum(u.num_examples for u in updates.values())
         weights = [u.num_examples / examples for u in updates.values()]
         losses = (
@@ -219,6 +252,7 @@ class Coordinator:
             revision=(base.release_id, base.revision, self._head_bytes),
         )
         self._rounds.close(base, now)
+        self._last_outcome = closed.outcome
         log.info(
             "round %d: %d devices, loss %.4f -> %.4f, revision %d",
             self._rounds.number,
@@ -275,8 +309,9 @@ class Coordinator:
 def run_coordinator(config: Config, release_path: Path, stop: threading.Event) -> None:
     """Run the coordinator of ``config.fleet`` for the release at ``release_path`` until ``stop``."""
     release = Release.open(release_path)
-    with locked(config.state):
-        ledger = Ledger(config.state)
+    folder = config.state_folder("coordinator")
+    with locked(folder):
+        ledger = Ledger(folder)
         try:
             Coordinator(config, release, ledger).run(stop)
         finally:

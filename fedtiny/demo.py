@@ -25,7 +25,7 @@ from fedtiny import __version__
 from fedtiny.broker import EmbeddedBroker
 from fedtiny.child import start_child, stop_child
 from fedtiny.config import Broker, Config
-from fedtiny.errors import DataError, FedTinyError, ProtocolError, TransportError
+from fedtiny.errors import ConfigError, DataError, FedTinyError, ProtocolError, TransportError
 from fedtiny.evaluation import (
     DeviceScores,
     by_plain_error,
@@ -46,7 +46,6 @@ from fedtiny.store import atomic_write
 from fedtiny.transport import Connection, Disconnected, Received
 
 TIMEOUT_S = 600.0  # for the fleet's part; a demo that hangs helps nobody
-MOST_BUFFERED = 4096  # windows an agent keeps
 
 
 @dataclass
@@ -66,8 +65,10 @@ class Screen:
     """Progress on a terminal, plain lines in a pipe."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-
+        try:
+            from rich.console import Console
+        except ImportError:
+            raise ConfigError("the demo needs TensorFlow, a broker and rich: pip install 'fedtiny[demo]'") from None
         self.console = Console(highlight=False)
         self.started = time.monotonic()
 

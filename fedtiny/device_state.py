@@ -20,15 +20,21 @@ NOTHING = np.empty(0, np.float32)  # in the place of what is not known yet: an a
 
 @dataclass
 class Numbers:
-    """The scalars: what the model is at, how far the source was read, the alarm."""
+    """The scalars: what the model is at, how far the source was read, the alarm.
+
+    ``recordings`` of ``source`` are done and ``recording_windows`` of the next one; ``alarm`` is the last alarm
+    message (JSON), empty where there was none.
+    """
 
     release_id: str = ""
     revision: int = 0
     phase: str = "waiting"
     last_answered: int = 0
     windows: int = 0
+    source: str = ""
     recordings: int = 0
-    alarm: bool = False
+    recording_windows: int = 0
+    alarm: str = ""
 
 
 @dataclass

@@ -59,6 +59,7 @@ class Replay:
 
     hold_for_revision: stand still after learning until the model is at this revision or later. A live sensor cannot
     be held; a replay, which is over in a second, would otherwise be past its end before the first round.
+    source: what is played; after a restart the agent goes on where it was in the same source.
     """
 
     sample_rate_hz: float
@@ -66,6 +67,7 @@ class Replay:
     speed: float = 0.0
     hold_for_revision: int = 0
     scores: Path | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class Agent:
         if config.device is None:
             raise ConfigError("device: not set; give this device an id (--device, or device = ... in fedtiny.toml)")
         self._config, self._replay = config, replay
-        self._device, self._folder = config.device, config.state
+        self._device, self._folder = config.device, config.state_folder(config.device)
         self._boot_id = uuid.uuid4().hex[:12]
         self._state = DeviceState.load(self._folder / STATE)
         self._participant = Participant(last_answered=self._state.numbers.last_answered)
@@ -92,7 +94,7 @@ class Agent:
         self._features: Any = None  # the release's extractor
         self._round: RoundMessage | None = None
         self._pending_head: HeadMessage | None = None
-        self._vote = self._new_vote(self._state.numbers.alarm)
+        self._vote = self._new_vote(self._alarm_stands())
         self._rejected: Counter[str] = Counter()
         self._span: list[float] = []
         self._online = self._source_done = False
@@ -135,14 +137,23 @@ class Agent:
             self._connection.stop()
 
     def _play(self, recordings: Iterator[Recording], stop: threading.Event) -> None:
-        started, played = time.monotonic(), 0.0
+        numbers = self._state.numbers
+        if numbers.source != self._replay.source:
+            numbers.source, numbers.recordings, numbers.recording_windows = self._replay.source, 0, 0
+        elif numbers.recordings:
+            log.info("%d recordings were played before the restart", numbers.recordings)
+        done, started, played = numbers.recordings, 0.0, 0.0
         for number, recording in enumerate(recordings):
-            if number < self._state.numbers.recordings:
-                continue  # scored before the restart
+            if number < done:
+                continue
+            while self._must_wait() and not stop.is_set():
+                self._listen(IDLE_S, stop)
+            started = started or time.monotonic()
             self._take(recording, stop)
             if stop.is_set():
                 return
-            self._state.numbers.recordings = number + 1
+            numbers = self._state.numbers
+            numbers.recordings, numbers.recording_windows = number + 1, 0
             if time.monotonic() - self._saved > SAVE_EVERY_S:
                 self._save()
             wait = 0.0
@@ -160,15 +171,13 @@ class Agent:
 
     def _take(self, recording: Recording, stop: threading.Event) -> None:
         """Learn from or score all windows of a recording, a batch at a time."""
-        done = 0
         while not stop.is_set():
             if self._must_wait():
                 self._listen(IDLE_S, stop)
                 continue
-            detector = self._require_detector()
+            detector, done = self._require_detector(), self._state.numbers.recording_windows
             manifest = detector.release.manifest
-            if done == 0:
-                check_channels(recording, manifest)
+            check_channels(recording, manifest)
             windows = cut(recording.samples, manifest.window, manifest.hop)
             if not len(windows):
                 self._reject("short recording", f"{recording.name}: {len(recording.samples)} samples, under a window")
@@ -178,7 +187,7 @@ class Agent:
             learning = self._participant.phase is Phase.LEARNING
             batch = windows[done : done + (min(BATCH, missing) if learning else BATCH)]
             features = self._features(batch)
-            done += len(batch)
+            self._state.numbers.recording_windows = done + len(batch)
             if learning:
                 self._remember(features)
                 self._record(recording, np.full(len(features), np.nan))
@@ -207,9 +216,7 @@ class Agent:
             self._state.numbers.windows += 1
             self._span.append(score)
             if self._vote.add(score >= detector.threshold):
-                self._state.numbers.alarm = self._vote.raised
-                self._publish_alarm(score, detector.threshold)
-                self._save()
+                self._change_alarm(score, detector.threshold, self._vote_words())
             if len(self._span) >= self._config.edge.score_every:
                 self._flush_span()
         if not self._vote.raised:
@@ -243,6 +250,7 @@ class Agent:
                 log.info("connected to %s:%d", self._config.broker.host, self._config.broker.port)
                 self._online = True
                 self._publish_status()
+                self._publish_alarm()
             elif isinstance(event, Disconnected):
                 log.warning("%s", event.reason)
                 self._online = False
@@ -251,6 +259,10 @@ class Agent:
                     self._receive(event)
                 except (ProtocolError, ReleaseError) as error:
                     self._reject(event.topic.rsplit("/", 1)[-1], f"{event.topic}: {error}")
+                except DataError as error:  # a release for another kind of sensor
+                    if self._detector is None:
+                        raise
+                    self._reject("release", f"{event.topic}: {error}; going on with the release at hand")
 
     def _receive(self, event: Received) -> None:
         kind = topics.parse(event.topic).kind
@@ -273,9 +285,20 @@ class Agent:
         if release.id != message.release_id:
             raise ProtocolError(f"release: its SHA-256 is {release.id[:12]}, announced as {message.release_id[:12]}")
         self._check_source(release)
+        if self._vote.raised:
+            self._clear_alarm("a new release")
         self._use(release)
         atomic_write(self._folder / MODEL, release.data)
-        self._state = DeviceState(Numbers(release_id=release.id, recordings=self._state.numbers.recordings))
+        old = self._state.numbers
+        self._state = DeviceState(
+            Numbers(
+                release_id=release.id,
+                source=old.source,
+                recordings=old.recordings,
+                recording_windows=old.recording_windows,
+                alarm=old.alarm,
+            )
+        )
         self._participant.release(release.id)
         self._vote = self._new_vote()
         self._save()
@@ -308,9 +331,9 @@ class Agent:
         detector, message = self._detector, self._round
         if message is None or detector is None or not self._online:
             return
-        split = split_index(len(self._state.buffer))
-        if not self._participant.asked(message, split):
+        if not self._participant.asked(message):
             return
+        split = split_index(len(self._state.buffer))
         targets, _, hidden = detector.run(self._state.buffer)
         update = compute_update(message.strategy, detector.head.weights, hidden, targets, split, message.proximal)
         payload = codec.encode(
@@ -338,8 +361,9 @@ class Agent:
             return
         self._participant.relearn()
         self._state.buffer = self._state.buffer[:0]
+        if self._vote.raised:
+            self._clear_alarm("re-baseline")
         self._vote = self._new_vote()
-        self._state.numbers.alarm = False
         self._save()
         self._publish_status()
         log.info("re-baseline: learning anew")
@@ -352,10 +376,13 @@ class Agent:
         path = self._folder / MODEL
         if not numbers.release_id or not path.exists():
             return
-        release = Release.open(path)
-        if release.id != numbers.release_id:
-            log.error("%s is not the release of the saved state; waiting for the fleet's", path)
-            self._state = DeviceState()
+        try:
+            release = Release.open(path)
+            if release.id != numbers.release_id:
+                raise ReleaseError(f"{path}: not the release of the saved state")
+        except ReleaseError as error:
+            log.error("%s; waiting for the fleet's release", error)
+            self._state = DeviceState(Numbers(alarm=numbers.alarm))
             return
         self._check_source(release)
         detector = self._use(release)
@@ -433,9 +460,9 @@ class Agent:
             rejected=dict(self._rejected),
         )
 
-    def _publish_alarm(self, score: float, threshold: float) -> None:
+    def _change_alarm(self, score: float, threshold: float, reason: str) -> None:
+        """Note the alarm's new state, durably, and publish it."""
         state = "raised" if self._vote.raised else "cleared"
-        reason = f"{self._vote.votes} of the last {self._config.edge.alarm_window} windows reached the threshold"
         log.warning("alarm %s: score %.3g, threshold %.3g", state, score, threshold)
         alarm = Alarm(
             device=self._device,
@@ -444,9 +471,31 @@ class Agent:
             at_utc=_utc_now(),
             score=score,
             threshold=threshold,
-            reason=reason if self._vote.raised else "no window of the vote reaches the threshold",
+            reason=reason,
         )
-        self._publish("alarm", alarm, retain=True)
+        self._state.numbers.alarm = alarm.model_dump_json()
+        self._save()
+        self._publish_alarm()
+
+    def _clear_alarm(self, reason: str) -> None:
+        self._vote = self._new_vote()
+        last = Alarm.model_validate_json(self._state.numbers.alarm)
+        self._change_alarm(last.score, last.threshold, reason)
+
+    def _publish_alarm(self) -> None:
+        """Publish the alarm as it stands; what changed offline is delivered at the next connect, with its own time."""
+        if self._online and self._state.numbers.alarm:
+            self._publish("alarm", Alarm.model_validate_json(self._state.numbers.alarm), retain=True)
+
+    def _alarm_stands(self) -> bool:
+        text = self._state.numbers.alarm
+        return bool(text) and Alarm.model_validate_json(text).state == "raised"
+
+    def _vote_words(self) -> str:
+        window = self._config.edge.alarm_window
+        if self._vote.raised:
+            return f"{self._vote.votes} of the last {window} windows reached the threshold"
+        return f"none of the last {window} windows reached the threshold"
 
     def _flush_span(self) -> None:
         if not self._span:
@@ -503,22 +552,23 @@ def run_agent(
     exit_at_end: bool = False,
 ) -> None:
     """Run the agent of ``config.device`` in its own state folder until ``stop``."""
-    with locked(config.state):
+    with locked(config.state_folder(config.device or "device")):
         Agent(config, replay).run(recordings, stop, exit_at_end=exit_at_end)
 
 
 def score_offline(config: Config, release: Release, recordings: Iterator[Recording]) -> Iterator[ScoredRecording]:
-    """Score recordings without a network, with what the device of ``config.state`` has learned for ``release``.
+    """Score recordings without a network, with what the device whose folder is ``config.state`` has learned.
 
     Where it has learned nothing, its first ``learn_windows`` windows are taken as normal, and their scores are NaN.
     Raises DataError when the recordings end before enough windows were seen.
     """
     manifest = release.manifest
     detector = Detector(release, config.edge.runtime)
-    state = DeviceState.load(config.state / STATE)
+    state = DeviceState.load(config.state / STATE) if config.state else DeviceState()
     extract = release.features
     buffer = np.empty((0, extract.size), np.float32)
-    if state.numbers.release_id == release.id and state.standardisation is not None:
+    watching = state.numbers.phase == Phase.WATCHING.value
+    if state.numbers.release_id == release.id and watching and state.standardisation is not None:
         if state.head is not None:
             detector.set_head(state.head)
         detector.standardisation = state.standardisation

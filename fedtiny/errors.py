@@ -17,6 +17,10 @@ class ReleaseError(FedTinyError):
     """A file that is not a usable release, or a head that does not fit it."""
 
 
+class StorageError(FedTinyError):
+    """Durable state that cannot be read or written: a full disk, a damaged or locked database."""
+
+
 class ProtocolError(FedTinyError):
     """A peer's bad message: counted and logged by the receiver, never fatal."""
 

@@ -2,10 +2,12 @@
 
 import hashlib
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedtiny.errors import ConfigError
+from fedtiny.errors import StorageError
 from fedtiny.federation.local import LocalUpdate
 from fedtiny.store import atomic_write
 
@@ -47,13 +49,22 @@ class Ledger:
         self._objects = folder / "objects"
         self._objects.mkdir(parents=True, exist_ok=True)
         try:
-            self._db = sqlite3.connect(folder / "ledger.sqlite", timeout=10)
+            self._path = folder / "ledger.sqlite"
+            self._db = sqlite3.connect(self._path, timeout=10)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute("PRAGMA foreign_keys = ON")
             self._db.executescript(SCHEMA)
-        except sqlite3.DatabaseError as error:
-            raise ConfigError(f"{folder / 'ledger.sqlite'}: {error}") from None
+        except sqlite3.Error as error:
+            raise StorageError(f"{self._path}: {error}") from None
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        try:
+            with self._db:
+                yield
+        except sqlite3.Error as error:
+            raise StorageError(f"{self._path}: {error}") from None
 
     def close(self) -> None:
         """Close the database."""
@@ -68,11 +79,11 @@ class Ledger:
         return name
 
     def get_object(self, name: str) -> bytes:
-        """What was kept under ``name``; ConfigError when it is gone or no longer what it was."""
+        """What was kept under ``name``; StorageError when it is gone or no longer what it was."""
         path = self._objects / name
         data = path.read_bytes() if path.exists() else b""
         if hashlib.sha256(data).hexdigest() != name:
-            raise ConfigError(f"{path}: missing or damaged")
+            raise StorageError(f"{path}: missing or damaged")
         return data
 
     def newest_revision(self, release_id: str) -> tuple[int, bytes] | None:
@@ -99,14 +110,14 @@ class Ledger:
     def add_revision(self, release_id: str, revision: int, head: bytes, now_utc: str) -> None:
         """Keep a revision that no round made: a release's own head."""
         name = self.put_object(head)
-        with self._db:
+        with self._transaction():
             self._db.execute(
                 "INSERT OR IGNORE INTO revisions VALUES (?, ?, ?, 0, ?)", (release_id, revision, name, now_utc)
             )
 
     def open_round(self, number: int, release_id: str, revision: int, strategy: str, now_utc: str) -> None:
         """Note that a round opened."""
-        with self._db:
+        with self._transaction():
             self._db.execute(
                 "INSERT INTO rounds (number, release_id, revision, strategy, opened_utc) VALUES (?, ?, ?, ?, ?)",
                 (number, release_id, revision, strategy, now_utc),
@@ -116,7 +127,7 @@ class Ledger:
         """Keep one update of the open round."""
         u = update
         row = (number, device, u.num_examples, u.output_min, u.output_max, u.loss_before, u.loss_after)
-        with self._db:
+        with self._transaction():
             self._db.execute(
                 "INSERT OR REPLACE INTO updates VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (*row, len(u.payload), u.payload),
@@ -143,7 +154,7 @@ class Ledger:
     ) -> None:
         """Close a round with its outcome and, in the same transaction, the revision (id, number, head) it made."""
         name = self.put_object(revision[2]) if revision else ""
-        with self._db:
+        with self._transaction():
             if revision:
                 self._db.execute("INSERT INTO revisions VALUES (?, ?, ?, ?, ?)", (*revision[:2], name, number, now_utc))
             self._db.execute(

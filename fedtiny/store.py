@@ -7,18 +7,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from fedtiny.errors import ConfigError
+from fedtiny.errors import ConfigError, StorageError
 
 
 def atomic_write(path: Path, data: bytes) -> None:
     """Replace ``path`` by ``data``: after a crash at any instant it holds the old content or the new, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(path.name + ".new")
-    with open(draft, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(draft, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise StorageError(f"{path}: cannot be written: {error.strerror}") from None
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

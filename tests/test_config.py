@@ -46,7 +46,7 @@ def test_a_configuration_cannot_be_changed():
         ("[broker]\nport = 65536", ["broker.port", "found 65536", "less than or equal to 65535"]),
         ("[signal]\nwindow = 4", ["signal.window", "found 4", "greater than or equal to 8"]),
         ("[signal]\nhop = 0.5", ["signal.hop", "found 0.5", "integer"]),
-        ("[train]\nmodel = 'cnn'", ["train.model", "found 'cnn'", "'dense' or 'lstm'"]),
+        ("[coordinator]\ndevices = 2\nquorum = 3", ["coordinator", "devices (2) must not be below the quorum (3)"]),
         ("[train]\nhidden = [64, 0]", ["train.hidden.1", "found 0"]),
         ("[train]\nlearning_rate = nan", ["train.learning_rate", "found nan"]),
         ("[edge]\nfalse_alarm_rate = 1.0", ["edge.false_alarm_rate", "found 1.0", "less than 1"]),

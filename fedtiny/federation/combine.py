@@ -11,12 +11,15 @@ from fedtiny.federation.local import LocalUpdate, Strategy
 from fedtiny.federation.updates import unpack_delta, unpack_statistics
 from fedtiny.model.head import Head
 
+WIDEST = 4.0  # by which a round may widen the output range: one wild update must not blind all devices
 
-def check_update(strategy: Strategy, update: LocalUpdate, shape: tuple[int, int]) -> None:
-    """Raise ProtocolError when ``update`` cannot be aggregated into a head of ``shape``."""
-    zero = np.zeros(shape, np.float32)
+
+def check_update(
+    strategy: Strategy, update: LocalUpdate, head: Head, anchor: NDArray[np.float32], ridge_pull: float
+) -> None:
+    """Raise ProtocolError when ``update`` alone would not make a head; arguments as of ``aggregate``."""
     try:
-        aggregate(strategy, [update], Head(zero, -1, 1), zero, 1.0)
+        aggregate(strategy, [update], head, anchor, ridge_pull)
     except (ReleaseError, np.linalg.LinAlgError) as error:
         raise ProtocolError(f"update: makes no head: {error}") from None
 
@@ -40,4 +43,6 @@ def aggregate(
     else:
         parts = (unpack_statistics(u.payload, shape, u.num_examples) for u in updates)
         weights = ridge(parts, anchor, ridge_pull)
-    return Head(weights, min(u.output_min for u in updates), max(u.output_max for u in updates))
+    widest = WIDEST * max(-head.output_min, head.output_max)
+    low, high = min(u.output_min for u in updates), max(u.output_max for u in updates)
+    return Head(weights, max(low, -widest), min(high, widest))

@@ -29,6 +29,7 @@ class Participant:
     def release(self, release_id: str) -> None:
         """A release was taken: its own head is revision 0, learning starts."""
         self.base = Base(release_id=release_id, revision=0)
+        self.last_answered = 0
         self.phase = Phase.LEARNING
 
     def learned(self) -> None:
@@ -47,14 +48,13 @@ class Participant:
             raise RuntimeError("a head came before any release")
         self.base = Base(release_id=self.base.release_id, revision=revision)
 
-    def asked(self, message: RoundMessage, num_examples: int) -> bool:
+    def asked(self, message: RoundMessage) -> bool:
         """Does this round ask for an update that has not been sent yet?"""
         return (
             self.phase is Phase.WATCHING
             and message.state == "open"
             and message.base == self.base
             and message.round_number != self.last_answered
-            and num_examples >= message.min_examples
         )
 
     def _require(self, *phases: Phase) -> None:

@@ -12,6 +12,7 @@ from enum import Enum
 from fedtiny.protocol.messages import Base, UpdateMessage
 
 SETTLE_S = 2.0
+RESUME_S = 6.0  # a broker delivers again what was not acknowledged within 5 s
 
 
 class State(Enum):
@@ -53,6 +54,7 @@ class Rounds:
     _devices: dict[str, Base | None] = field(default_factory=dict)
     _since: float | None = None  # IDLE: since when enough devices are ready; OPEN: when the round opened
     _not_before: float = float("-inf")
+    _complete_after: float = float("-inf")  # before, "all have answered" may mean that none is known yet
 
     def device(self, device: str, base: Base | None, *, watching: bool) -> None:
         """A device's status: the base it is at; ``watching`` False when it is offline or still learning."""
@@ -84,7 +86,7 @@ class Rounds:
         if self.state is State.OPEN:
             assert self._since is not None
             enough = len(self.answered) >= self.rules.quorum
-            if enough and self.answered >= set(self._devices):
+            if enough and now >= self._complete_after and self.answered >= set(self._devices):
                 return Step.AGGREGATE
             if now - self._since >= self.rules.deadline_s:
                 return Step.AGGREGATE if enough else Step.ABANDON
@@ -101,17 +103,26 @@ class Rounds:
         return Step.OPEN if settled and now >= self._not_before else None
 
     def open(self, now: float) -> None:
-        """Open the next round; also how a round that was open before a restart goes on, see ``resume``."""
+        """Open the next round."""
         self._require(State.IDLE)
         self.number += 1
+        self._complete_after = float("-inf")
         self.answered = set()
         self.state, self._since = State.OPEN, now
 
     def resume(self, answered: set[str], now: float) -> None:
-        """Go on with round ``number`` after a restart; its deadline starts anew."""
+        """Go on with round ``number`` after a restart; its deadline starts anew.
+
+        Who is online, and what waits at the broker, is known ``RESUME_S`` after ``listening``.
+        """
         self._require(State.IDLE)
+        self._complete_after = float("inf")
         self.answered = set(answered)
         self.state, self._since = State.OPEN, now
+
+    def listening(self, now: float) -> None:
+        """The connection stands: devices and their updates come in from here on."""
+        self._complete_after = min(self._complete_after, now + RESUME_S)
 
     def close(self, base: Base | None, now: float) -> None:
         """Close the round; ``base`` is the new one where it made a revision, None where it was abandoned."""

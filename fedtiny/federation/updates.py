@@ -1,9 +1,9 @@
 """What a device sends: its delta, or its sufficient statistics, as bytes.
 
 delta = local - global, float32 (outputs, inputs + 1). On the wire a row is int8 with its own float32 step, the rows
-one after the other behind all the steps, zlib over the whole. Statistics travel as float64, since float32 moves the solution by
-1e-4: the upper triangle of the symmetric Gram matrix, then the cross-product. Bytes from a device are hostile until
-they are checked here.
+one after the other behind all the steps, zlib over the whole. Statistics travel as float64, since float32 moves the
+solution by 1e-4: the upper triangle of the symmetric Gram matrix, then the cross-product. Bytes from a device are
+hostile until they are checked here.
 """
 
 import zlib

@@ -68,8 +68,7 @@ class RoundMessage(Message):
     state: Literal["open", "closed"]
     base: Base
     strategy: Strategy
-    proximal: Finite = 0.3
-    min_examples: Count = 1
+    proximal: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] = 0.3
     shards: Annotated[int, Field(ge=1, le=1024)] = 1
     deadline_s: Finite
     opened_utc: str

@@ -14,6 +14,7 @@ import wave
 import zipfile
 import zlib
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -151,7 +152,7 @@ def _fleet_folder(root: Path) -> FleetData:
     """`fleet.toml` and a folder for each machine, `normal/` and perhaps `anomalous/` in it."""
     rate, channels, base = _fleet_toml(root / "fleet.toml")
     machines: list[Machine] = []
-    shortest: list[int] = []
+    lengths: dict[Path, int] = {}
     folders = [entry for entry in _entries(root) if entry.is_dir()]
     names = _device_ids(root, [folder.name for folder in folders])
     for folder, name in zip(folders, names, strict=True):
@@ -168,14 +169,15 @@ def _fleet_folder(root: Path) -> FleetData:
             for file in files:
                 count, samples = _extent(file, rate)
                 parts.append(_Part(file, f"{folder.name}/{kind}/{file.name}", label, count))
-                shortest.append(samples)
+                lengths[file] = samples
         machines.append(Machine(name, partial(_read_parts, parts, channels, rate)))
+    _check_lengths(lengths)
     known = dict(zip([folder.name for folder in folders], names, strict=True))
     for machine in base:
         if machine not in known:
             found = ", ".join(known) or "no machine folders"
             raise DataError(f"{root / 'fleet.toml'}: base names {machine!r}, which is not there; found {found}")
-    return _fleet(root, rate, channels, [known[machine] for machine in base], machines, shortest)
+    return _fleet(root, rate, channels, [known[machine] for machine in base], machines, lengths.values())
 
 
 def _fleet_toml(path: Path) -> tuple[float, tuple[str, ...], tuple[str, ...]]:
@@ -239,6 +241,16 @@ def _condition_1(path: Path, machines: Iterable[Machine]) -> list[str]:
     if not base:
         raise DataError(f"{path}: no Bearing1_* in it, whose normal data trains the release")
     return base
+
+
+def _check_lengths(lengths: dict[Path, int]) -> None:
+    """Refuse a snapshot that is shorter than its siblings, where nearly all have one length in samples."""
+    if len(lengths) < 5:
+        return
+    usual, count = Counter(lengths.values()).most_common(1)[0]
+    file = min(lengths, key=lambda file: lengths[file])
+    if lengths[file] < usual and count >= 0.8 * len(lengths):
+        raise DataError(f"{file}: {lengths[file]} samples, expected {usual} as in the other recordings")
 
 
 def _fleet(

@@ -5,7 +5,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from fedtiny.federation.rounds import SETTLE_S, Rounds, Rules, State, Step
+from fedtiny.federation.rounds import RESUME_S, SETTLE_S, Rounds, Rules, State, Step
 from fedtiny.protocol.messages import Base, UpdateMessage
 
 DEVICES = [f"pump-{i}" for i in range(5)]
@@ -89,6 +89,10 @@ class Fleet(RuleBasedStateMachine):
             fresh.resume(self.answered, self.now)
             self.opened = self.now
         self.rounds, self.online = fresh, {}
+
+    @rule()
+    def the_connection_stands(self):
+        self.rounds.listening(self.now)
 
     @precondition(lambda self: self.opened is None)
     @rule()
@@ -193,3 +197,15 @@ def test_a_pause_and_the_number_of_rounds_are_kept():
     rounds.close(base(1), 5)
     rounds.device("a", base(1), watching=True)
     assert rounds.due(1e9) is None
+
+
+def test_a_resumed_round_hears_who_is_there_before_it_calls_itself_complete():
+    rounds = Rounds(Rules(quorum=1, deadline_s=60), base(0), number=3)
+    rounds.resume({"a"}, 100)
+    assert rounds.due(150) is None  # no broker yet
+    rounds.listening(150)
+    assert rounds.due(149.9 + RESUME_S) is None
+    assert rounds.due(150 + RESUME_S) is Step.AGGREGATE
+    rounds.device("b", base(0), watching=True)
+    assert rounds.due(150 + RESUME_S) is None
+    assert rounds.due(160) is Step.AGGREGATE

@@ -11,7 +11,9 @@ import numpy as np
 import psutil
 import pytest
 
+from fedtiny.errors import ProtocolError
 from fedtiny.federation.updates import pack_delta
+from fedtiny.model.artifact import Release, sealed
 from fedtiny.protocol import codec, topics
 from fedtiny.protocol.messages import (
     Alarm,
@@ -20,6 +22,7 @@ from fedtiny.protocol.messages import (
     DeviceStatus,
     FleetStatus,
     HeadMessage,
+    ReleaseMessage,
     RoundMessage,
     UpdateMessage,
 )
@@ -53,7 +56,10 @@ class Watcher:
                 kind = KINDS.get(topic.kind)
                 if topic.kind == "status":
                     kind = DeviceStatus if topic.device else FleetStatus
-                message = codec.decode(kind, event.payload) if kind else event.payload
+                try:
+                    message = codec.decode(kind, event.payload) if kind else event.payload
+                except ProtocolError:
+                    continue  # some tests throw garbage
                 self.seen.append((topic, message))
                 if found(topic, message):
                     return message
@@ -280,11 +286,84 @@ def _ignoring_garbage(watcher, found):
             try:
                 topic = topics.parse(event.topic)
                 message = codec.decode(DeviceStatus, event.payload)
-            except codec.ProtocolError:
+            except ProtocolError:
                 continue
             if topic.kind == "status" and found(topic, message):
                 return message
     raise AssertionError("the device's status was not seen")
+
+
+@pytest.mark.slow
+def test_a_resumed_round_waits_for_the_updates_that_came_while_it_was_down(watcher, coordinator, release):
+    base = Base(release_id=release.id, revision=0)
+    arguments = ("--devices", 2, "--quorum", 1, "--deadline", 600, "--rounds", 1)
+    first = coordinator(*arguments)
+    for device in ("a", "b"):
+        announce(watcher.connection, device, base)
+    opened = watcher.open_round(1)
+    send_update(watcher.connection, release, "a", opened)
+    watcher.until(lambda t, m: t.kind == "update", "the update")
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    send_update(watcher.connection, release, "b", opened)
+    assert watcher.connection.drain(10)
+    coordinator(*arguments)
+    assert watcher.head(1).devices == 2
+
+
+@pytest.mark.slow
+def test_a_coordinator_that_lost_its_ledger_goes_on_from_the_fleets_head(watcher, start, release_path, release):
+    first = start("coordinator", "--release", release_path, "--state", "one", "--rounds", 1)
+    announce(watcher.connection, "a", Base(release_id=release.id, revision=0))
+    send_update(watcher.connection, release, "a", watcher.open_round(1))
+    head = watcher.head(1)
+    first.terminate()
+    first.wait()
+    watcher.seen.clear()
+    announce(watcher.connection, "a", Base(release_id=release.id, revision=1))
+    start("coordinator", "--release", release_path, "--state", "two", "--rounds", 1)
+    assert watcher.open_round(1).base.revision == 1
+    assert watcher.until(lambda t, m: t.kind == "head" and m.revision == 1, "the same head").weights == head.weights
+
+
+@pytest.mark.slow
+def test_an_alarm_raised_while_the_broker_is_away_is_delivered_after_a_restart(
+    broker, watcher, coordinator, agent, tmp_path
+):
+    coordinator("--rounds", 1)
+    first = agent("fan-08", "--learn-windows", 40, "--hold-for-revision", 2)  # there is none: it stands still
+    watcher.status("fan-08", lambda m: m.base and m.base.revision == 1, "revision 1")
+    first.terminate()
+    first.wait()
+    alone = [sys.executable, "-m", "fedtiny.cli", "edge", "run", "--device", "fan-08", "--state", tmp_path / "fan-08"]
+    offline = subprocess.run([*alone, "--port", "1", "--speed", "0", "--exit-at-end"], capture_output=True, check=True)
+    assert b"alarm raised" in offline.stderr
+    assert not [t for t, _ in watcher.seen if t.kind == "alarm"]
+    agent("fan-08", "--learn-windows", 40)
+    assert watcher.until(lambda t, m: t.kind == "alarm", "the alarm").state == "raised"
+
+
+@pytest.mark.slow
+def test_a_release_for_another_sensor_is_refused_and_the_old_one_kept(
+    watcher, coordinator, agent, release, release_path, tmp_path
+):
+    coordinator("--rounds", 1)
+    process = agent("fan-08", "--learn-windows", 40, "--hold-for-revision", 2)
+    watcher.status("fan-08", lambda m: m.base and m.base.revision == 1, "revision 1")
+    slow = tmp_path / "slow.tflite"
+    slow.write_bytes(of_rate(release.data, b'"sample_rate_hz":12800.0', b'"sample_rate_hz":50.0000'))
+    message = codec.encode(ReleaseMessage(release_id=Release.open(slow).id, tflite=slow.read_bytes()))
+    watcher.connection.publish(topics.fleet_topic(FLEET, "release"), message, retain=True)
+    process.terminate()
+    process.wait()
+    process = agent("fan-08", "--learn-windows", 40)  # it meets the retained release at its start, too
+    done = watcher.status("fan-08", lambda m: m.source_done, "the end of the recording")
+    assert done.base.release_id == release.id
+
+
+def of_rate(data, old, new):
+    assert data.count(old) == 1
+    return sealed(data.replace(old, new))
 
 
 @pytest.mark.slow
@@ -296,6 +375,8 @@ def test_re_baseline_makes_a_device_learn_anew(watcher, coordinator, agent):
     command = codec.encode(Command(action="re-baseline"))
     watcher.connection.publish(topics.device_topic(FLEET, "fan-08", "command"), command)
     assert watcher.status("fan-08", lambda m: m.phase == "learning", "learning anew").learned == 0
+    cleared = watcher.until(lambda t, m: t.kind == "alarm" and m.state == "cleared", "the end of its alarm")
+    assert cleared.reason == "re-baseline"
 
 
 def test_an_agent_without_a_broker_says_where_it_tried_and_keeps_trying(tmp_path):
