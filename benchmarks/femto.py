@@ -34,7 +34,7 @@ from fedtiny.trainer.train import train_release
 SEEDS = (0, 1, 2)
 CHOSEN = {
     "score": "rank and kind compared on faults injected into the devices' local 60 %; docs/adr/001-score.md",
-    "standardisation": "compared on the same injected faults and on shifted gains; docs/adr/002-standardisation.md",
+    "standardisation": "the one choice whose comparison included held-out windows; docs/adr/002-standardisation.md",
     "threshold": "blocks and confidence compared on condition 1 and within the local 60 %; docs/adr/003-threshold.md",
     "proximal, ridge": "loss on kept-out local windows, here and on the simulator; docs/adr/004-head.md",
     "rounds": "5: the loss on kept-out local windows moves by less than 1 % after the fourth",

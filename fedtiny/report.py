@@ -167,12 +167,14 @@ def _summary(run: Mapping[str, Any]) -> str:
         ("Detection rate", ("detection_rate",), (), _percent),
         ("False-alarm rate", ("false_alarm_rate",), (), _percent),
     )
+    summary = (COLUMNS[0], ("calibrated", "Local score"), *COLUMNS[1:])
     rows = [
-        (name, *(show(_at(run, "summary", *path, key, *leaf)) for key, _ in COLUMNS))
+        (name, *(show(_at(run, "summary", *path, key, *leaf)) for key, _ in summary))
         for name, path, leaf, show in figures
     ]
-    return _table(("", *(name for _, name in COLUMNS)), rows, marked=2) + _p(
-        "Before: the frozen base model. After: federated. Yardsticks: central, one autoencoder trained on "
+    return _table(("", *(name for _, name in summary)), rows, marked=3) + _p(
+        "Before: the frozen base model, plain reconstruction error. Local score: the same model under the score that "
+        "each device learns from its own normal windows. After: the federated head under that score. Yardsticks: central, one autoencoder trained on "
         "everyone's data; z-score, no model at all. AUC is the chance that an anomalous window scores above "
         "a normal one: 0.5 is guessing, 1 is perfect.",
         "note",
