@@ -89,7 +89,7 @@ class Agent:
         self._device, self._folder = config.device, config.state_folder(config.device)
         self._boot_id = uuid.uuid4().hex[:12]
         self._state = DeviceState.load(self._folder / STATE)
-        self._participant = Participant(last_answered=self._state.numbers.last_answered)
+        self._participant = Participant()
         self._detector: Detector | None = None
         self._features: Any = None  # the release's extractor
         self._round: RoundMessage | None = None
@@ -156,6 +156,7 @@ class Agent:
             numbers.recordings, numbers.recording_windows = number + 1, 0
             if time.monotonic() - self._saved > SAVE_EVERY_S:
                 self._save()
+                self._publish_status()
             wait = 0.0
             if self._replay.speed:
                 played += len(recording.samples) / self._replay.sample_rate_hz / self._replay.speed
@@ -185,7 +186,7 @@ class Agent:
                 return
             missing = self._config.edge.learn_windows - len(self._state.buffer)
             learning = self._participant.phase is Phase.LEARNING
-            batch = windows[done : done + (min(BATCH, missing) if learning else BATCH)]
+            batch = windows[done : done + (min(BATCH, max(missing, 1)) if learning else BATCH)]
             features = self._features(batch)
             self._state.numbers.recording_windows = done + len(batch)
             if learning:
@@ -392,6 +393,7 @@ class Agent:
             self._participant.head(numbers.revision)
         if self._state.standardisation is not None:
             detector.standardisation = self._state.standardisation
+        self._participant.last_answered = numbers.last_answered
         if numbers.phase == Phase.WATCHING.value:
             self._participant.learned()
             self._calibrate(detector)

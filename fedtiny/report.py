@@ -174,9 +174,9 @@ def _summary(run: Mapping[str, Any]) -> str:
     ]
     return _table(("", *(name for _, name in summary)), rows, marked=3) + _p(
         "Before: the frozen base model, plain reconstruction error. Local score: the same model under the score that "
-        "each device learns from its own normal windows. After: the federated head under that score. Yardsticks: central, one autoencoder trained on "
-        "everyone's data; z-score, no model at all. AUC is the chance that an anomalous window scores above "
-        "a normal one: 0.5 is guessing, 1 is perfect.",
+        "each device learns from its own normal windows. After: the federated head under that score. Yardsticks: "
+        "central, one autoencoder trained on everyone's data; z-score, no model at all. AUC is the chance that an "
+        "anomalous window scores above a normal one: 0.5 is guessing, 1 is perfect.",
         "note",
     )
 
