@@ -50,7 +50,7 @@ class Edge(_Section):
     """The agent on a device."""
 
     runtime: Literal["auto", "litert", "tflite"] = "auto"
-    learn_windows: Annotated[int, Field(ge=8)] = 60
+    learn_windows: Annotated[int, Field(ge=4)] = 60
     buffer_windows: Annotated[int, Field(ge=8, le=100_000)] = 1024
     false_alarm_rate: Share = 0.01
     alarm_votes: Positive = 3

@@ -234,9 +234,10 @@ def _run_fleet(
     }
     for name, features in machines.items():
         learn = local_windows(len(features.normal))
-        if learn < 2 * FEWEST:
+        if learn < FEWEST:
             raise DataError(
-                f"{name}: {len(features.normal)} normal windows of {fleet.shortest} samples are too few to learn from"
+                f"{name}: {len(features.normal)} normal windows; {learn} of them would be its local data, "
+                f"at least {FEWEST} are needed"
             )
         arguments = ["edge", "run", "--device", name, "--seed", config.train.seed, "--speed", "0"]
         arguments += _data(data, "--skip", features.first_normal_recording, "--learn-windows", learn)

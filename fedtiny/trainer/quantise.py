@@ -23,6 +23,10 @@ def to_int8(model: Any, representative: Array) -> bytes:
     """
     features = representative.shape[1]
     fixed = tf.keras.Sequential([tf.keras.Input((features,), batch_size=1), *model.layers])
+    for layer in model.layers:
+        kernel, bias = layer.get_weights()
+        if not bias.any():  # the converter would leave a bias of zeros out, and with it the place to patch one in
+            layer.set_weights([kernel, np.full_like(bias, 1e-6)])
     converter = tf.lite.TFLiteConverter.from_keras_model(fixed)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([row[None]] for row in representative)
