@@ -76,7 +76,7 @@ class Screen:
         """One line, with the seconds since the start."""
         from rich.markup import escape
 
-        self.console.print(f"[dim]{time.monotonic() - self.started:5.1f} s[/]  {escape(words)}")
+        self.console.print(f"[dim]{time.monotonic() - self.started:5.1f} s[/]  {escape(words)}", soft_wrap=True)
 
     @contextmanager
     def busy(self, words: str) -> Iterator[Any]:
@@ -448,18 +448,18 @@ def _print_summary(screen: Screen, summary: dict[str, Any]) -> None:
 
     table = Table(title="Failing against normal, on machines that the trainer never saw")
     table.add_column("")
-    for column in ("AUC, mean", "AUC, worst", "AUC, one threshold", "detected", "false alarms"):
+    for column in ("AUC mean", "worst", "one threshold", "detected", "false alarms"):
         table.add_column(column, justify="right")
 
     def cell(value: float | None, percent: bool = False) -> str:
         return "–" if value is None else f"{value:.1%}" if percent else f"{value:.3f}"
 
     for kind, words in (
-        ("frozen", "before: frozen base, plain error"),
-        ("calibrated", "frozen base, score learned locally"),
-        ("federated", "after: federated head, int8"),
-        ("central", "yardstick: central training, float"),
-        ("zscore", "yardstick: z-score, no model"),
+        ("frozen", "before: frozen base"),
+        ("calibrated", "frozen, local score"),
+        ("federated", "after: federated"),
+        ("central", "central, float"),
+        ("zscore", "z-score, no model"),
     ):
         auc = summary["auc"][kind]
         table.add_row(

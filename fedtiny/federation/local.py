@@ -11,6 +11,7 @@ from fedtiny.model.head import loss, output_range, solve, statistics
 
 Array = NDArray[np.float32]
 Strategy = Literal["fedavg", "ridge"]
+PULLS = (1.0, 10.0, 100.0)  # times the round's: few windows need a stronger hold on the global head
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,12 @@ def compute_update(
 
     hidden: (n, inputs) dequantised int8 activations, targets: (n, outputs) standardised features, both in time order;
     the first ``split`` windows are fitted, the rest is kept out. ``fedavg`` sends the delta of the proximal step
-    with weight ``proximal`` (see ``fedtiny.model.head.solve``), ``ridge`` the sufficient statistics.
+    with weight ``proximal`` (see ``fedtiny.model.head.solve``) or, where that loses less on the windows kept out, with
+    one of ``PULLS`` times as much; ``ridge`` the sufficient statistics.
     """
     data = statistics(hidden[:split], targets[:split])
-    local = solve(data, head, proximal)
+    candidates = (solve(data, head, pull * proximal) for pull in PULLS)
+    local = min(candidates, key=lambda weights: loss(weights, hidden[split:], targets[split:]))
     reconstructed = hidden @ local[:, :-1].T + local[:, -1]
     low, high = output_range(reconstructed)
     return LocalUpdate(

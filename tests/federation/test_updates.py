@@ -11,7 +11,7 @@ from fedtiny.errors import ProtocolError
 from fedtiny.federation.combine import aggregate, check_update
 from fedtiny.federation.local import LocalUpdate, compute_update
 from fedtiny.federation.updates import pack_delta, pack_statistics, unpack_delta, unpack_statistics
-from fedtiny.model.head import Head, Statistics, solve, statistics
+from fedtiny.model.head import Head, Statistics, loss, solve, statistics
 
 SHAPE = (6, 10)
 
@@ -69,6 +69,17 @@ def test_the_new_range_covers_what_every_device_reconstructs(strategy, local_dat
     new = aggregate(strategy, updates, head, head.weights, 1e-2)
     assert new.output_min == min(u.output_min for u in updates)
     assert new.output_max == max(u.output_max for u in updates)
+
+
+def test_with_few_windows_the_local_step_does_not_run_from_the_global_head(rng):
+    """Eight windows for a hundred weights: fitting them freely would be worse than not moving at all."""
+    hidden = np.maximum(rng.normal(size=(14, 60)), 0).astype(np.float32)
+    head = rng.normal(size=(4, 61)).astype(np.float32)
+    targets = hidden @ head[:, :-1].T + head[:, -1] + rng.normal(size=(14, 4)).astype(np.float32)
+    update = compute_update("fedavg", head, hidden, targets, 8, 0.01)
+    free = solve(statistics(hidden[:8], targets[:8]), head, 0.01)
+    assert update.loss_after < loss(free, hidden[8:], targets[8:])
+    assert update.loss_after < 1.1 * update.loss_before
 
 
 def delta_bytes(step=1.0, rows=SHAPE[0], columns=SHAPE[1]):
