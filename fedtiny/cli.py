@@ -203,8 +203,9 @@ def edge_score(
     """Score a file or folder offline, without a network."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     config = _load(config_file, **overrides)
-    from fedtiny.edge import MODEL, score_offline
+    from fedtiny.edge import MODEL
     from fedtiny.model.artifact import Release
+    from fedtiny.offline import score_offline
     from fedtiny.signal.sources import open_recordings
 
     if release_file is None and config.state is None:

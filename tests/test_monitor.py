@@ -4,6 +4,7 @@ import json
 import socket
 
 import pytest
+from rich.console import Console
 
 from fedtiny.broker import EmbeddedBroker
 from fedtiny.config import load_config
@@ -47,7 +48,7 @@ def tell(view, device, message, kind, at=1_000.0, retained=False):
 
 
 def screen(view, now=1_010.0, height=24):
-    console = pytest.importorskip("rich.console").Console(width=80, height=height, color_system=None)
+    console = Console(width=80, height=height, color_system=None)
     with console.capture() as capture:
         drawn = render(load_config(None), view, "broker b:1 connected", now, console, rows=height - 13)
         console.print(drawn)
