@@ -123,7 +123,8 @@ class Coordinator:
                 elif isinstance(event, Received):
                     self._receive(event)
                 now = time.monotonic()
-                self._step(now)
+                if self._online:  # nobody could answer, and nobody is waited for, while the broker is away
+                    self._step(now)
                 if now >= status_due:
                     status_due = now + STATUS_EVERY_S
                     self._publish("status", self._status("online"))

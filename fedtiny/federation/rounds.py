@@ -111,9 +111,9 @@ class Rounds:
         self.state, self._since = State.OPEN, now
 
     def resume(self, answered: set[str], now: float) -> None:
-        """Go on with round ``number`` after a restart; its deadline starts anew.
+        """Go on with round ``number`` after a restart; its deadline starts anew, and once more at ``listening``.
 
-        Who is online, and what waits at the broker, is known ``RESUME_S`` after ``listening``.
+        Who is online, and what waits at the broker, is known ``RESUME_S`` after that.
         """
         self._require(State.IDLE)
         self._complete_after = float("inf")
@@ -122,7 +122,8 @@ class Rounds:
 
     def listening(self, now: float) -> None:
         """The connection stands: devices and their updates come in from here on."""
-        self._complete_after = min(self._complete_after, now + RESUME_S)
+        if self._complete_after == float("inf"):
+            self._since, self._complete_after = now, now + RESUME_S
 
     def close(self, base: Base | None, now: float) -> None:
         """Close the round; ``base`` is the new one where it made a revision, None where it was abandoned."""

@@ -208,4 +208,5 @@ def test_a_resumed_round_hears_who_is_there_before_it_calls_itself_complete():
     assert rounds.due(150 + RESUME_S) is Step.AGGREGATE
     rounds.device("b", base(0), watching=True)
     assert rounds.due(150 + RESUME_S) is None
-    assert rounds.due(160) is Step.AGGREGATE
+    assert rounds.due(209) is None
+    assert rounds.due(210) is Step.AGGREGATE  # its deadline runs from when it could be answered
