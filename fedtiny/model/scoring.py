@@ -23,6 +23,7 @@ Array = NDArray[np.float32]
 RANK = 4
 CONFIDENCE = 0.5  # that a threshold keeps its false-alarm rate: as often below as above
 BLOCKS = 3
+HIGHEST = {1: 0.0, 2: 0.564, 3: 0.846}  # mean of the largest of so many standard normal numbers
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,10 @@ def calibrate_threshold(scores: Array, false_alarm_rate: float) -> float:
 
     ``scores``: (n,) of normal windows that nothing was fitted on, in time order, n at least 2. Neighbours are not
     independent and machines shift between levels, so the scores are taken in ``BLOCKS`` blocks: the log score is
-    normal within a block, around the highest of the blocks' means. The limit is the one-sided tolerance limit at
-    ``CONFIDENCE`` (Natrella, Experimental Statistics, NBS Handbook 91, 1963, section 2-2): the fewer the windows, the
-    wider its margin. Beside it stands the order statistic that says the same without a distribution (Wilks 1941); once
-    there are windows enough for one, the larger of the two holds.
+    normal within a block, around the highest of the blocks' means, less what is highest by chance alone. The limit is
+    the one-sided tolerance limit at ``CONFIDENCE`` (Natrella, Experimental Statistics, NBS Handbook 91, 1963, section
+    2-2): the fewer the windows, the wider its margin. Beside it stands the order statistic that says the same without
+    a distribution (Wilks 1941); once there are windows enough for one, the larger of the two holds.
     """
     logs = np.log(np.maximum(scores.astype(np.float64), 1e-9))
     n = len(logs)
@@ -96,7 +97,9 @@ def calibrate_threshold(scores: Array, false_alarm_rate: float) -> float:
     a = max(1 - sure**2 / (2 * free), 0.2)
     b = content**2 - sure**2 / n
     factor = (content + np.sqrt(max(content**2 - a * b, 0.0))) / a
-    limit = float(np.exp(max(block.mean() for block in blocks) + factor * spread))
+    by_chance = HIGHEST[len(blocks)] * spread / np.sqrt(n / len(blocks))
+    level = max(logs.mean(), max(block.mean() for block in blocks) - by_chance)
+    limit = float(np.exp(level + factor * spread))
     allowed = _wilks(n, false_alarm_rate)
     return max(limit, float(np.sort(scores)[n - allowed])) if allowed else limit
 
