@@ -24,9 +24,9 @@ from fedtiny.device_state import DeviceState, Numbers
 from fedtiny.errors import ConfigError, DataError, ProtocolError, ReleaseError
 from fedtiny.federation.local import compute_update
 from fedtiny.federation.participant import Participant, Phase
+from fedtiny.model.alarm import AlarmVote
 from fedtiny.model.artifact import Manifest, Release
 from fedtiny.model.detector import Detector, split_index
-from fedtiny.model.scoring import AlarmVote
 from fedtiny.protocol import codec, topics
 from fedtiny.protocol.messages import (
     Alarm,
@@ -40,7 +40,7 @@ from fedtiny.protocol.messages import (
     UpdateMessage,
 )
 from fedtiny.revision import from_message
-from fedtiny.signal.sources import Recording
+from fedtiny.signal.recording import Recording
 from fedtiny.signal.windows import cut
 from fedtiny.store import atomic_write, locked
 from fedtiny.transport import Connected, Connection, Disconnected, Received

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from fedtiny.metrics import auc, fleet_auc, rate
 from fedtiny.model.detector import split_index
-from fedtiny.model.scoring import calibrate_threshold, fit_residuals
+from fedtiny.model.scoring import fit_residuals
+from fedtiny.model.threshold import calibrate_threshold
 from fedtiny.signal.dataset import MachineFeatures
 from fedtiny.signal.features import fit_standardisation
 

@@ -13,7 +13,7 @@ from fedtiny.errors import DataError
 from fedtiny.federation.participant import Phase
 from fedtiny.model.artifact import Release
 from fedtiny.model.detector import Detector
-from fedtiny.signal.sources import Recording
+from fedtiny.signal.recording import Recording
 from fedtiny.signal.windows import cut
 
 Array = NDArray[np.float32]

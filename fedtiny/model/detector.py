@@ -12,7 +12,8 @@ from fedtiny.errors import DataError
 from fedtiny.model.artifact import Release
 from fedtiny.model.head import Head
 from fedtiny.model.interpreter import Interpreter, Runtime
-from fedtiny.model.scoring import ResidualModel, calibrate_threshold, fit_residuals
+from fedtiny.model.scoring import ResidualModel, fit_residuals
+from fedtiny.model.threshold import calibrate_threshold
 from fedtiny.signal.features import Standardisation, adapt_standardisation
 
 Array = NDArray[np.float32]

@@ -27,8 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedtiny.errors import DataError
-
-Samples = NDArray[np.float32]
+from fedtiny.signal.recording import Recording, Samples
 
 LAYOUTS = (
     "a fleet folder (fleet.toml, MACHINE/normal/*, MACHINE/anomalous/*), the FEMTO npz, the FEMTO folder "
@@ -45,23 +44,6 @@ _TRIM = ' \t\r\n"'
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 _BROKEN_FILE = (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError)
 _npy: Any = np.lib.format  # numpy's own reader of .npy streams; untyped there
-
-
-@dataclass(frozen=True, eq=False)
-class Recording:
-    """One continuous stretch of signal.
-
-    Attributes:
-        name: The file, or the machine and its snapshot; for messages.
-        samples: float32 (samples, channels), physical units, finite.
-        label: 0 normal, 1 anomalous, -1 not known.
-        position: Share of the machine's recorded life, 0..1; None for a recording on its own.
-    """
-
-    name: str
-    samples: Samples
-    label: int
-    position: float | None
 
 
 @dataclass(frozen=True)

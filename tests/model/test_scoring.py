@@ -3,7 +3,9 @@ import pytest
 
 from fedtiny.errors import DataError
 from fedtiny.metrics import auc
-from fedtiny.model.scoring import AlarmVote, calibrate_threshold, fit_residuals
+from fedtiny.model.alarm import AlarmVote
+from fedtiny.model.scoring import fit_residuals
+from fedtiny.model.threshold import calibrate_threshold
 
 FEATURES = 40
 

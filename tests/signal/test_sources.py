@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from fedtiny.errors import DataError
-from fedtiny.signal.sources import Recording, open_fleet, open_recordings
+from fedtiny.signal.recording import Recording
+from fedtiny.signal.sources import open_fleet, open_recordings
 
 TOML = 'sample_rate_hz = 1000\nchannels = ["x", "y"]\nbase = ["a"]\n'
 GOOD = "0.5,1\n-2,3e-1\n"
