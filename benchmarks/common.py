@@ -17,8 +17,8 @@ from fedtiny.federation.combine import aggregate
 from fedtiny.federation.local import LocalUpdate, compute_update
 from fedtiny.model.detector import split_index
 from fedtiny.model.head import Head
+from fedtiny.signal.fleet import FleetData, Machine
 from fedtiny.signal.recording import Recording
-from fedtiny.signal.sources import FleetData, Machine
 
 Array = NDArray[np.float32]
 RESULTS = Path(__file__).parent / "results"

@@ -27,7 +27,7 @@ from fedtiny.model.detector import Detector, split_index
 from fedtiny.model.head import Head, solve
 from fedtiny.model.head import statistics as sufficient
 from fedtiny.signal.dataset import machine_features
-from fedtiny.signal.sources import FleetData, open_fleet
+from fedtiny.signal.fleet import FleetData, open_fleet
 from fedtiny.trainer.central import central
 from fedtiny.trainer.train import train_release
 

@@ -106,7 +106,7 @@ def train(data: Path | None, out: Path, config_file: Path | None, as_json: bool,
     """Train an autoencoder on the base machines and make a release of it (needs the [train] extra)."""
     config = _load(config_file, **overrides)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from fedtiny.signal.sources import open_fleet
+    from fedtiny.signal.fleet import open_fleet
 
     fleet = open_fleet(data, seed=config.train.seed)
     try:
@@ -176,7 +176,7 @@ def edge_run(
     config = _load(config_file, **overrides)
     from fedtiny.edge import Replay, run_agent
     from fedtiny.errors import DataError
-    from fedtiny.signal.sources import open_fleet
+    from fedtiny.signal.fleet import open_fleet
 
     fleet = open_fleet(data, seed=seed)
     name = machine or config.device
@@ -206,7 +206,7 @@ def edge_score(
     from fedtiny.edge import MODEL
     from fedtiny.model.artifact import Release
     from fedtiny.offline import score_offline
-    from fedtiny.signal.sources import open_recordings
+    from fedtiny.signal.fleet import open_recordings
 
     if release_file is None and config.state is None:
         raise click.UsageError("give --release, or --state with the folder of a device")

@@ -41,7 +41,7 @@ from fedtiny.protocol import codec, topics
 from fedtiny.protocol.messages import Alarm, DeviceStatus, RoundMessage
 from fedtiny.report import render_report
 from fedtiny.signal.dataset import MachineFeatures, machine_features
-from fedtiny.signal.sources import FleetData, open_fleet
+from fedtiny.signal.fleet import FleetData, open_fleet
 from fedtiny.store import atomic_write
 from fedtiny.transport import Connection, Disconnected, Received
 

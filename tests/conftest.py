@@ -10,7 +10,7 @@ from hypothesis import settings
 
 from fedtiny.model.artifact import Release
 from fedtiny.signal.dataset import MachineFeatures, machine_features
-from fedtiny.signal.sources import open_fleet
+from fedtiny.signal.fleet import open_fleet
 
 settings.register_profile("fedtiny", derandomize=True, deadline=None, database=None)
 settings.load_profile("fedtiny")

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from fedtiny.cli import main
-from fedtiny.signal.sources import open_fleet
+from fedtiny.signal.fleet import open_fleet
 
 
 def run(*arguments):

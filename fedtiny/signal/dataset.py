@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from fedtiny.errors import DataError
 from fedtiny.signal.features import BandEnergies
-from fedtiny.signal.sources import FleetData
+from fedtiny.signal.fleet import FleetData
 from fedtiny.signal.windows import cut
 
 Array = NDArray[np.float32]

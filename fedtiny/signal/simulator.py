@@ -23,8 +23,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from fedtiny.signal.fleet import FleetData, Machine
 from fedtiny.signal.recording import Recording, Samples
-from fedtiny.signal.sources import FleetData, Machine
 
 CHANNELS = ("horizontal", "vertical")
 KINDS = {"pump": (5, 8), "fan": (7, 13), "gearbox": (17, 32)}  # vanes, blades or teeth: least, most + 1

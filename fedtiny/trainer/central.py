@@ -16,7 +16,7 @@ from fedtiny.config import Config, load_config
 from fedtiny.evaluation import LocalSplit, by_residuals, figures, split
 from fedtiny.model.artifact import Release
 from fedtiny.signal.dataset import machine_features
-from fedtiny.signal.sources import FleetData, open_fleet
+from fedtiny.signal.fleet import FleetData, open_fleet
 from fedtiny.store import atomic_write
 from fedtiny.trainer import autoencoder
 from fedtiny.trainer.train import prepare

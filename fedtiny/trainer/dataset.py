@@ -7,7 +7,7 @@ from fedtiny.config import Config
 from fedtiny.errors import DataError
 from fedtiny.signal.dataset import machine_features
 from fedtiny.signal.features import BandEnergies
-from fedtiny.signal.sources import FleetData
+from fedtiny.signal.fleet import FleetData
 from fedtiny.signal.windows import WindowPlan, plan_windows
 
 Array = NDArray[np.float32]

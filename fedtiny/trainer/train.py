@@ -15,7 +15,7 @@ from fedtiny.model.artifact import Gate, Manifest
 from fedtiny.model.head import output_range
 from fedtiny.signal.dataset import MachineFeatures, machine_features
 from fedtiny.signal.features import BandEnergies, Standardisation, fit_standardisation
-from fedtiny.signal.sources import FleetData
+from fedtiny.signal.fleet import FleetData
 from fedtiny.trainer import autoencoder, gate
 from fedtiny.trainer.dataset import noise_floor, plan_for, split_in_time
 from fedtiny.trainer.quantise import embed, to_int8

@@ -20,8 +20,8 @@ from fedtiny.config import Train, load_config
 from fedtiny.errors import ReleaseError
 from fedtiny.model.artifact import Gate, Release
 from fedtiny.signal.dataset import machine_features
+from fedtiny.signal.fleet import open_fleet
 from fedtiny.signal.simulator import simulate_fleet
-from fedtiny.signal.sources import open_fleet
 from fedtiny.trainer import autoencoder, gate, quantise, train
 
 FIGURES = {

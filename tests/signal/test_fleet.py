@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from fedtiny.errors import DataError
+from fedtiny.signal.fleet import open_fleet, open_recordings
 from fedtiny.signal.recording import Recording
-from fedtiny.signal.sources import open_fleet, open_recordings
 
 TOML = 'sample_rate_hz = 1000\nchannels = ["x", "y"]\nbase = ["a"]\n'
 GOOD = "0.5,1\n-2,3e-1\n"
@@ -403,7 +403,7 @@ def test_a_long_csv_is_parsed_at_the_speed_of_c(tmp_path: Path) -> None:
 
 def test_device_side_imports_stay_small() -> None:
     code = (
-        "import sys, fedtiny.signal.sources, fedtiny.signal.simulator\n"
+        "import sys, fedtiny.signal.fleet, fedtiny.signal.simulator\n"
         "print({'pydantic', 'paho', 'tensorflow', 'click'} & {name.split('.')[0] for name in sys.modules})"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
