@@ -94,7 +94,7 @@ def gearbox_fleet(path: Path, channel: int) -> FleetData:
             Recording(f"{kind}{load}", recordings[kind + load], label, label / 1.0)
             for kind, label in (("h", 0), ("b", 1))
         ]
-        return Machine(f"load{load}", lambda: iter(parts))
+        return Machine(f"load{load}", lambda first: iter(parts[first:]))
 
     loads = sorted(key[1:] for key in recordings if key[0] == "h")
     return FleetData(

@@ -4,13 +4,33 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from fedtiny.errors import ConfigError
 from fedtiny.protocol.topics import check_id
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError("expected different names")
+    return names
+
+
+Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1), AfterValidator(_distinct)]
 
 
 class _Section(BaseModel):
@@ -26,9 +46,110 @@ class Broker(_Section):
     password: str | None = None
 
 
-class Signal(_Section):
-    """Windows and bands; what is left out follows from the sample rate and the recordings' length."""
+class _Source(_Section):
+    """What every source may be told: the shaft's speed and the operating point, where they never change."""
 
+    speed_hz: Annotated[float, Field(gt=0)] | None = None
+    point: str = ""
+
+
+class ReplaySource(_Source):
+    """Recordings of a machine played again; the simulator where there is no ``data``."""
+
+    kind: Literal["replay"] = "replay"
+    data: Path | None = None
+    machine: str | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    speed: Annotated[float, Field(ge=0)] = 1.0
+    skip: Annotated[int, Field(ge=0)] = 0
+
+
+class RowsSource(_Source):
+    """Ready-made features: a CSV with a header, a row a snapshot; ``channels`` picks the columns."""
+
+    kind: Literal["rows"]
+    path: Path
+    channels: Names | None = None
+    sample_rate_hz: Rate = 1.0
+
+
+class _Sampled(_Source):
+    sample_rate_hz: Rate
+    channels: Names
+
+
+class FolderSource(_Sampled):
+    """A folder that recordings are put into."""
+
+    kind: Literal["folder"]
+    path: Path
+    poll_s: Annotated[float, Field(gt=0, le=3600)] = 1.0
+
+
+class IioSource(_Sampled):
+    """A Linux IIO accelerometer: its name ("adxl345"), or its folder's ("iio:device0")."""
+
+    kind: Literal["iio"]
+    device: str
+    channels: Names = ("x", "y", "z")
+
+
+class MqttSource(_Sampled):
+    """Frames of a sensor node on an MQTT topic; of the fleet's broker where no other is given."""
+
+    kind: Literal["mqtt"]
+    topic: Annotated[str, Field(pattern=r"^[^+#]+$")]
+    broker: Broker | None = None
+
+
+class _Stream(_Sampled):
+    """``scale``: of the integers in binary frames, physical units a step."""
+
+    format: Literal["csv", "binary"] = "csv"
+    scale: Annotated[float, Field(gt=0)] = 1.0
+
+
+class SerialSource(_Stream):
+    """A stream on a serial port."""
+
+    kind: Literal["serial"]
+    port: str
+    baud: Positive = 115_200
+
+
+class StdinSource(_Stream):
+    """A stream on the standard input."""
+
+    kind: Literal["stdin"]
+
+
+def _kind(value: Any) -> str:
+    return str(value.get("kind", "replay") if isinstance(value, dict) else getattr(value, "kind", value))
+
+
+Source = Annotated[
+    Annotated[ReplaySource, Tag("replay")]
+    | Annotated[FolderSource, Tag("folder")]
+    | Annotated[IioSource, Tag("iio")]
+    | Annotated[MqttSource, Tag("mqtt")]
+    | Annotated[SerialSource, Tag("serial")]
+    | Annotated[StdinSource, Tag("stdin")]
+    | Annotated[RowsSource, Tag("rows")],
+    Discriminator(
+        _kind,
+        custom_error_type="source_kind",
+        custom_error_message="expected a table with the kind replay, folder, iio, mqtt, serial, stdin or rows",
+    ),
+]
+
+
+class Signal(_Section):
+    """Windows and bands; what is left out follows from the sample rate and the recordings' length.
+
+    ``feature = "given"``: the data are rows of ready-made features, a column each, and need no windows.
+    """
+
+    feature: Literal["log-band-energies", "given"] = "log-band-energies"
     window: Annotated[int, Field(ge=8)] | None = None
     hop: Positive | None = None
     bands: Positive | None = None
@@ -84,6 +205,7 @@ class Config(_Section):
     device: str | None = None
     state: Path | None = None
     broker: Broker = Broker()
+    source: Source = ReplaySource()
     signal: Signal = Signal()
     train: Train = Train()
     edge: Edge = Edge()

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from fedtiny.errors import DataError
@@ -47,14 +48,14 @@ _FEMTO_FOLDER = re.compile(r"Bearing\d+_\d+")
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine, its name a valid device id, and how to read it: a fresh iterator in time order each call."""
+    """A machine, its name a valid device id, and how to read it: a fresh iterator, from a recording (0: all) on."""
 
     name: str
-    read: Callable[[], Iterator[Recording]]
+    read: Callable[[int], Iterator[Recording]]
 
-    def recordings(self) -> Iterator[Recording]:
-        """Its recordings, read lazily in time order."""
-        return self.read()
+    def recordings(self, first: int = 0) -> Iterator[Recording]:
+        """Its recordings from number ``first`` on, read lazily in time order."""
+        return self.read(first)
 
 
 @dataclass(frozen=True)
@@ -268,27 +269,33 @@ class _Part:
     count: int
 
 
-def _read_parts(parts: Sequence[_Part], channels: tuple[str, ...] | None, rate: float | None) -> Iterator[Recording]:
+def _read_parts(
+    parts: Sequence[_Part], channels: tuple[str, ...] | None, rate: float | None, first: int = 0
+) -> Iterator[Recording]:
     total, done = sum(part.count for part in parts), 0
     for part in parts:
+        if done + part.count <= first:
+            done += part.count
+            continue
         for number, samples in enumerate(read_file(part.path, channels, rate), 1):
             name = part.name if part.count == 1 else f"{part.name} snapshot {number}"
-            yield Recording(name, samples, part.label, _share(done, total))
+            if done >= first:
+                yield Recording(name, samples, part.label, _share(done, total))
             done += 1
 
 
-def _run(files: Sequence[Path], read: Callable[[Path], Samples]) -> Iterator[Recording]:
-    """Equal snapshots of one run, a file each: every one has as many rows as the first."""
+def _run(files: Sequence[Path], read: Callable[[Path], Samples], first: int = 0) -> Iterator[Recording]:
+    """Equal snapshots of one run, a file each: every one has as many rows as the first that is read."""
     rows = 0
-    for index, file in enumerate(files):
-        samples = read(file)
+    for index in range(first, len(files)):
+        samples = read(files[index])
         rows = rows or len(samples)
         if len(samples) != rows:
-            raise DataError(f"{file}: {len(samples)} rows, expected {rows} as in {files[0].name}")
-        yield Recording(file.name, samples, -1, _share(index, len(files)))
+            raise DataError(f"{files[index]}: {len(samples)} rows, expected {rows} as in {files[first].name}")
+        yield Recording(files[index].name, samples, -1, _share(index, len(files)))
 
 
-def _read_femto(path: Path, name: str) -> Iterator[Recording]:
+def _read_femto(path: Path, name: str, first: int = 0) -> Iterator[Recording]:
     index, labels = (array_of(path, f"{name}_{part}", ranks=(1,)) for part in ("idx", "label"))
     total = int(array_of(path, f"{name}_n", ranks=(0,)))
     stretches = read_array(path, len(FEMTO_CHANNELS), key=f"{name}_x")
@@ -298,7 +305,7 @@ def _read_femto(path: Path, name: str) -> Iterator[Recording]:
             raise DataError(f"{path}: array {name}_{part} has {len(values)} entries, {name}_x has {count}")
     if bad := set(labels.tolist()) - {-1, 0, 1}:
         raise DataError(f"{path}: array {name}_label holds {min(bad)}, expected -1, 0 or 1")
-    for number, label, samples in zip(index.tolist(), labels.tolist(), stretches, strict=True):
+    for number, label, samples in islice(zip(index.tolist(), labels.tolist(), stretches, strict=True), first, None):
         yield Recording(f"{name} snapshot {number + 1}", samples, label, number / max(total, 1))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Samples = NDArray[np.float32]
+IDLE_S = 0.25  # a source says None at least this often while nothing comes
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +61,7 @@ class Source(Protocol):
         """Whether it runs in its own time and cannot be held: a sensor, not a file."""
 
     def recordings(self, after: str = "") -> Iterator[Recording | None]:
-        """In time order, from behind the cursor ``after``; None at least every quarter second while nothing comes.
+        """In time order, from behind the cursor ``after``; None at least every `IDLE_S` while nothing comes.
 
         Ends with the source; raises DataError for what cannot be used.
         """

@@ -217,8 +217,8 @@ def simulate_fleet(
     return FleetData(float(sample_rate_hz), CHANNELS, names, ordered, snapshot_samples)
 
 
-def _life(model: RotatingMachine, snapshots: int, samples: int) -> Iterator[Recording]:
-    for index in range(snapshots):
+def _life(model: RotatingMachine, snapshots: int, samples: int, first: int = 0) -> Iterator[Recording]:
+    for index in range(first, snapshots):
         life = index / (snapshots - 1)
         label = 0 if life < HEALTHY else 1 if life >= FAILING else -1
         yield Recording(f"{model.name} snapshot {index + 1}", model.snapshot(index, life, samples), label, life)
