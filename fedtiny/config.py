@@ -167,16 +167,44 @@ class Train(_Section):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
 
+MONTH_S = 30.4375 * 86400
+
+
 class Edge(_Section):
-    """The agent on a device."""
+    """The agent on a device.
+
+    The false-alarm budget is a share of the windows, or so many alarms a month of windows that come ``every_s`` seconds;
+    a live stream that gives more windows than that has the others left out.
+    """
 
     runtime: Literal["auto", "litert", "tflite"] = "auto"
-    learn_windows: Annotated[int, Field(ge=4)] = 60
+    learn_windows: Annotated[int, Field(ge=4, le=50_000)] = 60
     buffer_windows: Annotated[int, Field(ge=8, le=100_000)] = 1024
     false_alarm_rate: Share = 0.01
+    false_alarms_per_month: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    every_s: Annotated[float, Field(gt=0, le=1e6)] | None = None
     alarm_votes: Positive = 3
-    alarm_window: Positive = 5
+    alarm_window: Annotated[int, Field(ge=1, le=1000)] = 5
+    alarm_clear: Annotated[float, Field(gt=0, le=1)] = 0.8
+    alarm_hold_s: Annotated[float, Field(gt=0, le=1e7)] = 3600.0
+    operating_points: Annotated[int, Field(ge=1, le=8)] = 1
+    personal_head: bool = True
+    silence_s: Annotated[float, Field(gt=0, le=1e7)] = 600.0
+    evidence_files: Annotated[int, Field(ge=0, le=10_000)] = 16
     score_every: Positive = 32
+
+    @property
+    def window_rate(self) -> float:
+        """The budget as a share of the windows."""
+        if self.false_alarms_per_month is None or self.every_s is None:
+            return self.false_alarm_rate
+        return min(0.5, self.false_alarms_per_month * self.every_s / MONTH_S)
+
+    @model_validator(mode="after")
+    def _known_interval(self) -> Self:
+        if self.false_alarms_per_month is not None and self.every_s is None:
+            raise ValueError("false_alarms_per_month needs every_s: the seconds from one window to the next")
+        return self
 
 
 class Coordinator(_Section):

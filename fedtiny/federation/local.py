@@ -26,19 +26,28 @@ class LocalUpdate:
     loss_after: float
 
 
+def fit_head(head: Array, hidden: Array, targets: Array, split: int, proximal: float) -> Array:
+    """The proximal step from ``head`` with weight ``proximal`` (see ``fedtiny.model.head.solve``).
+
+    Where that loses less on the windows kept out, the step with one of ``PULLS`` times as much. Arguments as in
+    ``compute_update``.
+    """
+    data = statistics(hidden[:split], targets[:split])
+    candidates = (solve(data, head, pull * proximal) for pull in PULLS)
+    return min(candidates, key=lambda weights: loss(weights, hidden[split:], targets[split:]))
+
+
 def compute_update(
     strategy: Strategy, head: Array, hidden: Array, targets: Array, split: int, proximal: float
 ) -> LocalUpdate:
     """One device's update to ``head`` (outputs, inputs + 1).
 
-    hidden: (n, inputs) dequantised int8 activations, targets: (n, outputs) standardised features, both in time order;
-    the first ``split`` windows are fitted, the rest is kept out. ``fedavg`` sends the delta of the proximal step
-    with weight ``proximal`` (see ``fedtiny.model.head.solve``) or, where that loses less on the windows kept out, with
-    one of ``PULLS`` times as much; ``ridge`` the sufficient statistics.
+    hidden: (n, inputs) dequantised int8 activations, targets: (n, outputs) standardised features; the first ``split``
+    windows are fitted, the rest is kept out. ``fedavg`` sends the delta that ``fit_head`` makes; ``ridge`` the
+    sufficient statistics.
     """
     data = statistics(hidden[:split], targets[:split])
-    candidates = (solve(data, head, pull * proximal) for pull in PULLS)
-    local = min(candidates, key=lambda weights: loss(weights, hidden[split:], targets[split:]))
+    local = fit_head(head, hidden, targets, split, proximal)
     reconstructed = hidden @ local[:, :-1].T + local[:, -1]
     low, high = output_range(reconstructed)
     return LocalUpdate(

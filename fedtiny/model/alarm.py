@@ -1,24 +1,75 @@
-"""Verdicts on windows -> an alarm that is raised and cleared by votes."""
+"""The life of an alarm, from verdicts on windows.
+
+            votes of the last ``window`` windows            acknowledge
+    clear ----------------------------------------> raised -------------> acknowledged
+      ^                                               |                        |
+      +---------- the last ``window`` windows are all quiet -------------------+
+
+The states are those of IEC 62682 / ANSI/ISA-18.2 without latching: an alarm clears by itself, acknowledged or not.
+Quiet is less than not voting: a score must fall below a share of the threshold, so that one that hovers around it does
+not raise again and again (hysteresis).
+"""
 
 from collections import deque
+from dataclasses import dataclass, field
+from enum import StrEnum
 
 
-class AlarmVote:
-    """Raise when ``votes`` of the last ``window`` scores reach the threshold; clear when none of them does."""
+class AlarmState(StrEnum):
+    """Where an alarm stands."""
 
-    def __init__(self, votes: int, window: int, raised: bool = False) -> None:
-        self.votes = min(votes, window)
-        self.raised = raised
-        self._recent: deque[bool] = deque(maxlen=window)
+    CLEAR = "cleared"
+    RAISED = "raised"
+    ACKNOWLEDGED = "acknowledged"
 
-    def add(self, over: bool) -> bool:
-        """Take the next window's verdict; True when the alarm's state changed."""
-        self._recent.append(over)
-        count = sum(self._recent)
-        if not self.raised and count >= self.votes:
-            self.raised = True
+
+@dataclass
+class AlarmLife:
+    """One alarm. Windows are told to it in time order; it says when its state changed."""
+
+    votes: int
+    window: int
+    state: AlarmState = AlarmState.CLEAR
+    recent: deque[str] = field(default_factory=deque)  # "over", "between", "quiet": newest last, ``window`` at most
+
+    def __post_init__(self) -> None:
+        self.votes = min(self.votes, self.window)
+        self.recent = deque(self.recent, maxlen=self.window)
+
+    @property
+    def standing(self) -> bool:
+        """Whether it is raised or acknowledged."""
+        return self.state is not AlarmState.CLEAR
+
+    def add(self, *, over: bool, quiet: bool) -> bool:
+        """Take the next window's verdict; True when the state changed."""
+        self.recent.append("over" if over else "quiet" if quiet else "between")
+        if not self.standing and self.recent.count("over") >= self.votes:
+            self.state = AlarmState.RAISED
             return True
-        if self.raised and count == 0 and len(self._recent) == self._recent.maxlen:
-            self.raised = False
+        if self.standing and self.recent.count("quiet") == self.window:
+            self.state = AlarmState.CLEAR
             return True
         return False
+
+    def raise_now(self) -> bool:
+        """Raise without a vote; True when it was clear."""
+        self.recent.clear()
+        if self.standing:
+            return False
+        self.state = AlarmState.RAISED
+        return True
+
+    def acknowledge(self) -> bool:
+        """Somebody has seen it; True when it was raised."""
+        if self.state is not AlarmState.RAISED:
+            return False
+        self.state = AlarmState.ACKNOWLEDGED
+        return True
+
+    def reset(self) -> bool:
+        """Forget the votes; True when an alarm stood and is now clear."""
+        stood = self.standing
+        self.state = AlarmState.CLEAR
+        self.recent.clear()
+        return stood

@@ -22,24 +22,26 @@ RANK = 4
 
 @dataclass(frozen=True)
 class ResidualModel:
-    """Normal residuals of one machine: mean, 1/deviation (features,); directions (features, rank), float32.
+    """Normal residuals of one machine: mean, gain (features,); directions (features, rank), shrink (rank,), float32.
 
-    ``extra`` (rank,) is what each direction adds to the inverse noise variance ``precision`` (negative: the direction
-    varies more than the rest).
+    A residual, centred and times ``gain``, is made as wide as normal noise; along each of the orthonormal
+    ``directions``, in which normal residuals vary more, it is then shortened by the share ``shrink``.
     """
 
     mean: Array
-    inverse_deviation: Array
+    gain: Array
     directions: Array
-    extra: Array
-    precision: float
+    shrink: Array
+
+    def whiten(self, residuals: Array) -> Array:
+        """Residuals (n, features) as (n, features) of equal and independent normal variation, float32."""
+        z = (residuals - self.mean) * self.gain
+        z -= ((z @ self.directions) * self.shrink) @ self.directions.T
+        return z
 
     def score(self, residuals: Array) -> Array:
-        """Anomaly scores (n,) float32 of residuals (n, features)."""
-        z = (residuals - self.mean) * self.inverse_deviation
-        along = z @ self.directions
-        distance = self.precision * np.einsum("ij,ij->i", z, z) + np.square(along) @ self.extra
-        return distance / np.float32(z.shape[1])
+        """Anomaly scores (n,) float32 of residuals (n, features): the mean square of what ``whiten`` gives."""
+        return np.square(self.whiten(residuals)).mean(axis=1)
 
 
 def fit_residuals(residuals: Array) -> ResidualModel:
@@ -60,10 +62,10 @@ def fit_residuals(residuals: Array) -> ResidualModel:
     top = shrinkage * level + (1 - shrinkage) * values[:rank]
     rest = shrinkage * level + (1 - shrinkage) * values[rank:].sum() / (size - rank)
     variance = max(float(rest), 1e-6)
+    shorter = np.sqrt(variance / np.maximum(top, 1e-6))
     return ResidualModel(
         scale.mean,
-        1 / scale.deviation,
+        (1 / (scale.deviation * np.sqrt(variance))).astype(np.float32),
         axes[:rank].T.astype(np.float32),
-        (1 / np.maximum(top, 1e-6) - 1 / variance).astype(np.float32),
-        1 / variance,
+        (1 - shorter).astype(np.float32),
     )

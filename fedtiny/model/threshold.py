@@ -1,6 +1,13 @@
-"""Scores of normal windows -> the threshold that keeps a false-alarm budget."""
+"""Scores of normal windows -> the threshold that keeps a false-alarm budget.
 
-from math import exp, log, log1p
+``calibrate_threshold`` needs some dozens of windows and serves budgets of a percent or so. A budget of one alarm a
+month asks for a quantile that no buffer holds: ``Tail`` keeps the largest scores of all normal life, relative to that
+threshold, and extrapolates from them by peaks over threshold.
+"""
+
+from bisect import insort
+from dataclasses import dataclass, field
+from math import ceil, exp, expm1, log, log1p
 from statistics import NormalDist
 
 import numpy as np
@@ -12,6 +19,10 @@ Array = NDArray[np.float32]
 CONFIDENCE = 0.5  # that a threshold keeps its false-alarm rate: as often below as above
 BLOCKS = 3
 HIGHEST = {1: 0.0, 2: 0.564, 3: 0.846}  # expected largest of so many standard normal numbers
+GROUP = 5  # neighbouring windows, of which the tail keeps the largest score
+MOST_PEAKS = 256
+FEWEST_PEAKS = 20
+BEYOND = 4  # the tail may speak of what was expected a quarter of a time in what it has seen
 
 
 def calibrate_threshold(scores: Array, false_alarm_rate: float) -> float:
@@ -51,3 +62,58 @@ def _wilks(n: int, rate: float) -> int:
         log_term += log((n - k) / (k + 1) * rate / (1 - rate))
         k += 1
     return k
+
+
+def windows_to_promise(rate: float) -> int:
+    """Normal windows, kept out of all fitting, of which the largest score bounds the quantile (Wilks 1941)."""
+    return ceil(log(1 - CONFIDENCE) / log1p(-rate))
+
+
+def windows_for_tail(rate: float) -> int:
+    """Normal windows until ``Tail`` can say what ``rate`` of them reach."""
+    return max(FEWEST_PEAKS * 10 * GROUP, ceil(1 / (BEYOND * rate)))
+
+
+@dataclass
+class Tail:
+    """The largest scores of a machine's normal life, as ratios to the threshold of its calibration.
+
+    Neighbouring windows are not independent: of each ``GROUP`` in a row the largest counts. ``count``: windows seen;
+    ``peaks``: the ``MOST_PEAKS`` largest, descending; ``largest``: of the group at hand.
+    """
+
+    count: int = 0
+    peaks: list[float] = field(default_factory=list)
+    largest: float = 0.0
+
+    def add(self, ratio: float) -> None:
+        """Take the next normal window's score over the threshold."""
+        self.count += 1
+        self.largest = max(self.largest, ratio)
+        if self.count % GROUP == 0:
+            if len(self.peaks) < MOST_PEAKS or self.largest > self.peaks[-1]:
+                insort(self.peaks, self.largest, key=lambda peak: -peak)
+                del self.peaks[MOST_PEAKS:]
+            self.largest = 0.0
+
+    def ratio(self, rate: float) -> float | None:
+        """Ratio that groups reach so rarely that at most ``rate`` of the windows do; None: too few windows yet.
+
+        The logarithms of the peaks above the 90 % quantile follow a generalised Pareto distribution (Pickands 1975),
+        fitted by probability-weighted moments (Hosking and Wallis, Technometrics 29, 1987).
+        """
+        groups = self.count // GROUP
+        used = min(len(self.peaks) - 1, groups // 10)
+        if self.count < windows_for_tail(rate) or used < FEWEST_PEAKS:
+            return None
+        logs = np.log(np.maximum(np.array(self.peaks[: used + 1]), 1e-9))
+        start, excess = logs[-1], np.sort(logs[:-1] - logs[-1])
+        share = rate * GROUP * groups / used  # of the peaks over the start that lie beyond
+        if share >= 1:
+            return float(np.exp(start))
+        mean = excess.mean()
+        weighted = float(((used - 0.65 - np.arange(used)) / used * excess).mean())  # 1 - (i - 0.35) / n, i from 1
+        shape = float(np.clip(2 - mean / (mean - 2 * weighted), -0.5, 0.5)) if mean > 2 * weighted else 0.0
+        scale = mean * (1 - shape)
+        beyond = -log(share) if abs(shape) < 1e-6 else expm1(-shape * log(share)) / shape
+        return float(np.exp(start + scale * beyond))

@@ -113,27 +113,83 @@ class FleetStatus(Message):
     rejected: dict[str, Count] = {}
 
 
+class HealthReport(Message):
+    """How the computer beside the machine does; what its system does not tell is left out. MB are 10^6 bytes.
+
+    lag_s: how far the agent is behind its source. backlog: messages that wait for the broker; lost: those that their
+    bound has pushed out.
+    """
+
+    cpu_share: Finite | None = None
+    rss_mb: Finite | None = None
+    temperature_c: Finite | None = None
+    throttled_now: tuple[str, ...] | None = None
+    throttled_since_boot: tuple[str, ...] | None = None
+    disk_free_bytes: Count | None = None
+    state_bytes: Count | None = None
+    lag_s: Finite | None = None
+    backlog: Count = 0
+    lost: Count = 0
+
+
+class HeadInUse(Message):
+    """What a device scores with: the global head of ``revision``, its personal step from it, or an older one kept.
+
+    losses: mean squared errors on windows kept out, of the head in use before, the global one and the personal one.
+    """
+
+    use: Literal["global", "personal", "kept"]
+    revision: Count
+    loss_before: Finite | None = None
+    loss_global: Finite | None = None
+    loss_personal: Finite | None = None
+
+
+class PointStatus(Message):
+    """One operating point: share learned, share of the promise, threshold, share of the drift's bound used up."""
+
+    learned: Finite
+    promised: Finite = 0.0
+    threshold: Finite | None = None
+    drift: Finite = 0.0
+
+
 class DeviceStatus(Message):
-    """``device/<device>/status``: who a device is and how it does; its will says offline."""
+    """``device/<device>/status``: who a device is and how it does; its will says offline.
+
+    learned: share of the windows that scoring waits for. promised: share of those after which the threshold keeps the
+    false-alarm budget; at 1 it is a promise. conflict: boot id of another agent that uses this device's id.
+    """
 
     device: Id
     state: Literal["online", "offline"]
     boot_id: str = ""
     phase: Literal["waiting", "learning", "watching"] = "waiting"
     learned: Annotated[float, Field(ge=0, le=1)] = 0.0
+    promised: Annotated[float, Field(ge=0, le=1)] = 0.0
     base: Base | None = None
+    head: HeadInUse | None = None
     windows: Count = 0
     threshold: Finite | None = None
+    points: dict[str, PointStatus] = {}
+    unknown: Count = 0
+    sensor_faults: Count = 0
     interpreter: str = ""
     peak_rss_mb: Finite | None = None
     bytes_up: Count = 0
     bytes_down: Count = 0
+    source: str = ""
     source_done: bool = False
+    health: HealthReport | None = None
+    conflict: str | None = None
     rejected: dict[str, Count] = {}
 
 
 class ScoreSummary(Message):
-    """``device/<device>/score``: a span of anomaly scores. ``first`` is the number of its first window."""
+    """``device/<device>/score``: a span of anomaly scores. ``first`` is the number of its first window.
+
+    largest: the span's largest score as a share of the threshold that it stood under.
+    """
 
     device: Id
     first: Count
@@ -142,23 +198,68 @@ class ScoreSummary(Message):
     mean: Finite
     max: Finite
     threshold: Finite | None = None
+    largest: Finite | None = None
+    point: str = ""
     revision: Count = 0
     at_utc: str = ""
 
 
-class Alarm(Message):
-    """``device/<device>/alarm``: the state of the machine's alarm and why."""
+AlarmKind = Literal["machine", "sensor"]
 
-    device: Id
-    state: Literal["raised", "cleared"]
-    window: Count
-    at_utc: str
-    score: Finite
-    threshold: Finite
+
+class BandShare(Message):
+    """A band that stands out: its share of the score; Hz, and orders of the shaft where its speed is known."""
+
+    channel: str
+    share: Finite
+    low_hz: Finite | None = None
+    high_hz: Finite | None = None
+    low_order: Finite | None = None
+    high_order: Finite | None = None
+
+
+class StandingAlarm(Message):
+    """An alarm that stands."""
+
+    kind: AlarmKind
+    state: Literal["raised", "acknowledged"]
+    raised_utc: str
     reason: str = ""
 
 
-class Command(Message):
-    """``device/<device>/command``: what an operator or the coordinator asks of a device."""
+class Alarm(Message):
+    """``device/<device>/alarm``: what changed about a device's alarms, and all that stand after it.
 
-    action: Literal["re-baseline"]
+    number: counts a device's alarm messages; one that comes twice is the same. kind: the machine's alarm or
+    the sensor's. state: held says that an alarm goes on. at_utc: when it happened, however late it is delivered.
+    promised: how much of the false-alarm promise was backed then (see DeviceStatus). trend: means of earlier spans of
+    scores as shares of the threshold, oldest first. evidence: the file on the device that keeps the raw windows.
+    """
+
+    device: Id
+    number: Count = 0
+    kind: AlarmKind = "machine"
+    state: Literal["raised", "held", "acknowledged", "cleared"]
+    window: Count
+    at_utc: str
+    raised_utc: str = ""
+    score: Finite | None = None
+    threshold: Finite | None = None
+    promised: Finite | None = None
+    reason: str = ""
+    point: str = ""
+    bands: tuple[BandShare, ...] = ()
+    trend: tuple[Finite, ...] = ()
+    evidence: str | None = None
+    standing: tuple[StandingAlarm, ...] = ()
+
+
+class Command(Message):
+    """``device/<device>/command``: what an operator or the coordinator asks of a device.
+
+    acknowledge: the alarms that stand have been seen. re-baseline: forget what is normal and learn it anew, after
+    maintenance. id: where it is given, a second command of the same id does nothing.
+    """
+
+    action: Literal["acknowledge", "re-baseline"]
+    id: Annotated[str, StringConstraints(max_length=64)] = ""

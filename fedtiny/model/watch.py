@@ -1,0 +1,158 @@
+"""One machine over its life: which operating point a window belongs to, its score, the alarm, what is learned from it.
+
+Pure: no clock, no files, no network. Windows come in as features and in time order; out comes a finding for each.
+Nothing is learned from trouble: windows that reach the threshold, that come under a standing alarm or at
+an unknown operating point enter neither the baseline, nor the drift, nor the fine-tuning.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedtiny.model.alarm import AlarmLife
+from fedtiny.model.detector import Budget, Detector, split_index
+from fedtiny.model.head import Head
+from fedtiny.model.network import Network
+from fedtiny.model.operating import MOST, STILL, Clusters, find_clusters, name_of
+
+Array = NDArray[np.float32]
+Verdict = Literal["learning", "unknown", "normal", "anomalous"]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How a machine is watched; see ``fedtiny.config.Edge``. ``quiet``: share of the threshold to clear below."""
+
+    rate: float
+    learn: int
+    keep: int
+    votes: int
+    window: int
+    quiet: float
+    points: int
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What became of one window. ``changed``: the alarm was raised or cleared by it. NaN: no score."""
+
+    verdict: Verdict
+    point: str
+    score: float = np.nan
+    threshold: float | None = None
+    changed: bool = False
+    away: Array | None = None  # whitened residual (features,); its squares are what each feature contributes
+
+
+class Watch:
+    """The detectors of one machine's operating points under one network, and its alarm."""
+
+    def __init__(self, network: Network, rules: Rules, alarm: AlarmLife | None = None) -> None:
+        self.network, self.rules = network, rules
+        self.alarm = alarm or AlarmLife(rules.votes, rules.window)
+        self.detectors: dict[str, Detector] = {}
+        self.clusters: Clusters | None = None
+        self.first: list[Array] = []  # windows without a tag, before clusters are found
+        self.quietest = np.inf
+
+    @property
+    def watching(self) -> bool:
+        """Whether windows of at least one operating point are scored."""
+        return any(d.threshold is not None for d in self.detectors.values())
+
+    @property
+    def learned(self) -> float:
+        """Share of the windows that scoring waits for, of the operating point that is furthest."""
+        waiting = len(self.first) / (self.rules.learn * self.rules.points)
+        return min(1.0, max([waiting, *(d.learned for d in self.detectors.values())]))
+
+    @property
+    def promised(self) -> float:
+        """Share of the windows that the false-alarm budget needs, of the operating point that is least far."""
+        return min([d.promised for d in self.detectors.values() if d.threshold is not None], default=0.0)
+
+    # --- windows ---
+
+    def take(self, features: Array, point: str = "", speed_hz: float | None = None) -> list[Finding]:
+        """Find out about windows (n, features), one after the other, and learn from the normal ones."""
+        name = name_of(point, speed_hz, list(self.detectors))
+        return [self._take(features[i : i + 1], name) for i in range(len(features))]
+
+    def _take(self, one: Array, name: str) -> Finding:
+        loudest = float(one.max())
+        if self.network.release.manifest.feature != "given" and loudest < self.quietest - STILL:
+            return Finding("unknown", name)
+        if not name:
+            if self.clusters is None:
+                return self._begin(one)
+            label = int(self.clusters(self.network.release.standardisation(one))[0]) if self.rules.points > 1 else 0
+            if label < 0:
+                return Finding("unknown", "")
+            name = str(label)
+        detector = self.detectors.get(name)
+        if detector is None:
+            if len(self.detectors) >= MOST:
+                return Finding("unknown", name)
+            detector = self.detectors[name] = self._new_detector()
+        if detector.threshold is None:
+            if not self.alarm.standing:
+                self.quietest = min(self.quietest, loudest)
+                detector.learn(one)
+            return Finding("learning", name)
+        return self._score(one, name, detector)
+
+    def _score(self, one: Array, name: str, detector: Detector) -> Finding:
+        threshold = detector.threshold
+        assert threshold is not None
+        away = detector.drift.away(detector.whiten(one)[0])
+        score = float(away @ away) / len(away)
+        over = score >= threshold
+        changed = self.alarm.add(over=over, quiet=score < self.rules.quiet * threshold)
+        if not over and not self.alarm.standing:
+            detector.follow(away, score)
+            detector.remember(one)
+        return Finding("anomalous" if over else "normal", name, score, threshold, changed, away)
+
+    def _begin(self, one: Array) -> Finding:
+        """Collect windows without a tag; once there are enough, find their operating points."""
+        self.quietest = min(self.quietest, float(one.max()))
+        self.first.append(one[0])
+        if len(self.first) >= self.rules.learn * self.rules.points:
+            z = self.network.release.standardisation(np.array(self.first))
+            self.clusters = find_clusters(z, self.rules.points)
+            labels = self.clusters(z)
+            for label in range(len(self.clusters.centres)):
+                self.detectors[str(label)] = detector = self._new_detector()
+                detector.learn(np.array(self.first)[labels == label])
+            self.first = []
+        return Finding("learning", "")
+
+    def _new_detector(self) -> Detector:
+        keep = self.rules.keep // (self.rules.points if not self.detectors else max(self.rules.points, MOST // 2))
+        return Detector(self.network, Budget(self.rules.rate, self.rules.learn, max(keep, 2 * self.rules.learn)))
+
+    # --- heads ---
+
+    def local_data(self) -> tuple[Array, Array, int]:
+        """(activations (n, inputs), standardised features (n, features), how many to fit on; the rest is kept out)."""
+        fit, kept = [], []
+        for detector in self.detectors.values():
+            if detector.threshold is None:
+                continue
+            for rows in (detector.baseline, detector.recent.rows()):
+                if len(rows) >= 4:
+                    z, _, hidden = detector.run(rows)
+                    at = split_index(len(rows))
+                    fit.append((hidden[:at], z[:at]))
+                    kept.append((hidden[at:], z[at:]))
+        hidden, z = (np.concatenate([part[i] for part in fit + kept]) for i in (0, 1))
+        return hidden, z, sum(len(part[0]) for part in fit)
+
+    def set_head(self, head: Head) -> None:
+        """Score with ``head`` from now on: everything is calibrated anew from the windows that are kept."""
+        self.network.set_head(head)
+        for detector in self.detectors.values():
+            if detector.threshold is not None:
+                detector.rehead()
