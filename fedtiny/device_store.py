@@ -13,7 +13,6 @@ that kind go first and are counted, so that scores never push an alarm out.
 """
 
 import json
-import zlib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fedtiny.sqlite_file import Layout, SqliteFile
+from fedtiny.sqlite_file import Layout, SqliteFile, checksum
 
 Kind = Literal["alarm", "update", "score", "status"]
 BLOCK_BYTES = 16 * 1024
@@ -31,10 +30,16 @@ MAX_FILE_BYTES = 64 * 1024 * 1024
 LAYOUT = Layout(
     application_id=0x46745644,  # "FtVD"
     version=1,
-    checked=("state", "blocks", "spool"),
+    checked={
+        "state": "key, data",
+        "arrays": "key, dtype, shape",
+        "blocks": "array, number, data",
+        "spool": "kind, key, topic, retain, data",
+    },
     schema="""
 CREATE TABLE state (key TEXT PRIMARY KEY, data BLOB NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE arrays (key TEXT PRIMARY KEY, dtype TEXT NOT NULL, shape TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE arrays (
+  key TEXT PRIMARY KEY, dtype TEXT NOT NULL, shape TEXT NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE blocks (
   array TEXT NOT NULL, number INTEGER NOT NULL, crc INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (array, number));
 CREATE TABLE spool (
@@ -123,7 +128,7 @@ class DeviceStore:
             "ON CONFLICT (key) DO UPDATE SET data = excluded.data, crc = excluded.crc WHERE data <> excluded.data",
             key,
             data,
-            zlib.crc32(data),
+            checksum(key, data),
         )
 
     def array(self, key: str) -> NDArray[Any] | None:
@@ -144,13 +149,16 @@ class DeviceStore:
             if array is None:
                 self._file.execute("DELETE FROM arrays WHERE key = ?", key)
             else:
+                dtype, shape = array.dtype.str, json.dumps(array.shape)
                 self._file.execute(
-                    "INSERT INTO arrays VALUES (?, ?, ?) "
-                    "ON CONFLICT (key) DO UPDATE SET dtype = excluded.dtype, shape = excluded.shape "
+                    "INSERT INTO arrays VALUES (?, ?, ?, ?) "
+                    "ON CONFLICT (key) DO UPDATE "
+                    "SET dtype = excluded.dtype, shape = excluded.shape, crc = excluded.crc "
                     "WHERE (dtype, shape) <> (excluded.dtype, excluded.shape)",
                     key,
-                    array.dtype.str,
-                    json.dumps(array.shape),
+                    dtype,
+                    shape,
+                    checksum(key, dtype, shape),
                 )
                 content = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
                 count = -(-content.size // BLOCK_BYTES)
@@ -162,7 +170,7 @@ class DeviceStore:
                         "WHERE data <> excluded.data",
                         key,
                         number,
-                        zlib.crc32(block),
+                        checksum(key, number, block),
                         block,
                     )
             self._file.execute("DELETE FROM blocks WHERE array = ? AND number >= ?", key, count)
@@ -186,8 +194,8 @@ class DeviceStore:
                 kind,
                 key,
                 topic,
-                retain,
-                zlib.crc32(payload),
+                int(retain),
+                checksum(kind, key, topic, int(retain), payload),
                 payload,
             )
             backlog = self.backlog()[kind]

@@ -6,13 +6,13 @@ allows; space that is freed is used again. Nothing is mapped into memory and the
 
 A file that cannot be trusted is put aside beside its log, as FILE.damaged, and a fresh one is begun: a device in the
 field must not stop at the same damage at every start. SQLite notices a damaged structure but not a damaged value, so
-each table named in ``checked`` has a column ``crc``, the CRC-32 of its column ``data``.
+the tables have a column ``crc`` with the checksum() of their other ones.
 """
 
 import logging
 import sqlite3
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 PAGE_BYTES = 4096
 LOG_PAGES = 1000  # of the write-ahead log, after which it is copied into the file
 BUSY_S = 1.0
+# SQLITE_ERROR: a table or a text that is not what it was
+DAMAGE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR)
 SETTINGS = f"""
 PRAGMA page_size = {PAGE_BYTES};
 PRAGMA locking_mode = EXCLUSIVE;
@@ -39,16 +41,27 @@ PRAGMA journal_size_limit = {LOG_PAGES * PAGE_BYTES};
 
 @dataclass(frozen=True)
 class Layout:
-    """What is in a file: who made it, in which version, with which tables; ``checked`` ones have data and crc."""
+    """What is in a file: who made it, in which version, with which tables.
+
+    checked: a table with a column crc -> the columns, comma-separated, of which it is the checksum.
+    """
 
     application_id: int
     version: int
     schema: str
-    checked: Sequence[str]
+    checked: Mapping[str, str]
 
 
 class _DamageError(Exception):
     """The file is not what it was when it was last written."""
+
+
+def checksum(*columns: int | str | bytes | memoryview) -> int:
+    """CRC-32 of a row's columns."""
+    crc = 0
+    for column in columns:
+        crc = zlib.crc32(str(column).encode() if isinstance(column, int | str) else column, crc)
+    return crc
 
 
 class SqliteFile:
@@ -122,16 +135,19 @@ def _open(path: Path, layout: Layout) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
     try:
         db.executescript(SETTINGS)
-        db.create_function("crc32", 1, zlib.crc32, deterministic=True)
+        db.create_function("checksum", -1, checksum, deterministic=True)
         if fresh:
             marks = f"PRAGMA application_id = {layout.application_id}; PRAGMA user_version = {layout.version};"
             db.executescript(f"BEGIN; {layout.schema} {marks} COMMIT;")
         else:
             _check(db, path, layout)
         db.execute("PRAGMA journal_mode = WAL")
+    except UnicodeDecodeError:  # SQLite's message quotes what it could not read
+        db.close()
+        raise _DamageError("unreadable") from None
     except sqlite3.DatabaseError as error:
         db.close()
-        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        if not fresh and error.sqlite_errorcode & 0xFF in DAMAGE:
             raise _DamageError(str(error)) from None
         raise
     except BaseException:
@@ -155,9 +171,9 @@ def _check(db: sqlite3.Connection, path: Path, layout: Layout) -> None:
     with closing(db.execute("PRAGMA quick_check(1)")) as findings:
         (finding,) = next(findings)
     if finding != "ok":
-        raise _DamageError(" ".join(finding.split()))
-    for table in layout.checked:
-        ((wrong,),) = db.execute(f"SELECT count(*) FROM {table} WHERE crc32(data) <> crc")
+        raise _DamageError(finding.replace("*** in database main ***\n", ""))
+    for table, columns in layout.checked.items():
+        ((wrong,),) = db.execute(f"SELECT count(*) FROM {table} WHERE checksum({columns}) <> crc")
         if wrong:
             raise _DamageError(f"{wrong} rows of {table} fail their checksum")
 

@@ -4,6 +4,13 @@ One network thread owns paho's client; other threads hand it orders (publish, ac
 That leaves no race between a publish and its acknowledgement, and no exception of paho or of a callback ends
 the thread: it becomes a Disconnected event and a new attempt.
 
+Delivery: a QoS 1 message keeps its token from publish() until Published brings it back, across any number of
+connections. What had no acknowledgement when a connection was lost is sent again on the next one, in the order of
+publish() and before anything newer; nothing is published again by whoever asked for it once. So a spool publishes each
+message once in the life of a process, deletes it at Published and does nothing at Disconnected; the next process
+begins again at the oldest. That is at least once and in order: the broker gets a message twice, as part of a repeated
+run, where only its acknowledgement was lost.
+
 Limits, so that neither side can exhaust memory:
 
 - Out: QoS 1 messages wait in memory, offline ones too, up to 16 MiB; then publish() raises TransportError.

@@ -2,6 +2,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 
 import pytest
 
@@ -28,11 +29,12 @@ while True:
 
 @pytest.fixture
 def connect(wait_for):
-    """A function that makes a connection, which is closed when the test ends."""
+    """A function that makes a connection, closed when the test ends; a filter without a QoS gets 1."""
     made = []
 
     def connect(broker, client_id, *filters, **options):
-        connection = Connection(broker, client_id, subscriptions=[(name, 1) for name in filters], **options)
+        subscriptions = [name if isinstance(name, tuple) else (name, 1) for name in filters]
+        connection = Connection(broker, client_id, subscriptions=subscriptions, **options)
         made.append(connection)
         connection.start()
         return connection
@@ -148,6 +150,111 @@ def test_unacknowledged_message_comes_again_after_a_kill(broker, connect, victim
     sender.publish("work", b"next")
     last = connect(broker, "victim", "work", persistent=True, manual_ack=True)
     assert wait_for(last, Received).payload == b"next"
+
+
+def test_who_was_away_gets_the_commands_once_and_the_retained_messages_each_time(broker, connect, wait_for):
+    def device():
+        filters = ("global/+", 0), "device/7/command"
+        return connect(broker, "device", *filters, persistent=True, manual_ack=True)
+
+    def receive(connection, count):
+        received = [wait_for(connection, Received) for _ in range(count)]
+        for message in received:
+            connection.acknowledge(message)
+        return sorted((message.payload, message.qos, message.retained) for message in received)
+
+    operator = connect(broker, "operator")
+    operator.publish("global/head", b"head 1", retain=True)
+    operator.publish("global/round", b"round 1", retain=True)
+    assert operator.drain(10)
+    first = device()
+    assert not wait_for(first, Connected).session_present
+    assert receive(first, 2) == [(b"head 1", 0, True), (b"round 1", 0, True)]
+    first.stop()
+
+    operator.publish("device/7/command", b"command 1")
+    operator.publish("global/head", b"head 2", retain=True)
+    operator.publish("device/7/command", b"command 2")
+    assert operator.drain(10)
+    retained = [(b"head 2", 0, True), (b"round 1", 0, True)]
+    second = device()
+    assert wait_for(second, Connected).session_present
+    assert receive(second, 4) == [(b"command 1", 1, False), (b"command 2", 1, False), *retained]
+    second.stop()
+
+    operator.publish("device/7/command", b"command 3")
+    assert operator.drain(10)
+    third = device()
+    assert wait_for(third, Connected).session_present
+    assert receive(third, 3) == [(b"command 3", 1, False), *retained]
+
+
+class Relay:
+    """Between a client and the broker: swallows what the broker says while ``deaf``, and cuts the connection."""
+
+    def __init__(self, broker: config.Broker) -> None:
+        self.deaf = False
+        self._broker, self._server = broker, socket.create_server(("127.0.0.1", 0))
+        self.config = config.Broker(port=self._server.getsockname()[1])
+        self._pair: list[socket.socket] = []
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client, _ = self._server.accept()
+            except OSError:
+                return
+            with client, socket.create_connection((self._broker.host, self._broker.port)) as broker:
+                self._pair = [client, broker]
+                back = threading.Thread(target=self._pump, args=(broker, client))
+                back.start()
+                self._pump(client, broker)
+                self.cut()
+                back.join()
+
+    def _pump(self, source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                if not (self.deaf and target is self._pair[0]):
+                    target.sendall(data)
+
+    def cut(self) -> None:
+        for end in self._pair:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+        self.cut()
+
+
+@pytest.fixture
+def relay(broker):
+    relay = Relay(broker)
+    yield relay
+    relay.close()
+
+
+def test_lost_acknowledgements_cost_repeats_and_nothing_else(broker, connect, relay, subscribe, wait_for):
+    """The broker has taken messages, we do not know: each comes at most once more, in order, before newer ones."""
+    receiver = subscribe(broker, "receiver", "data")
+    sender = connect(relay.config, "sender")
+    wait_for(sender, Connected)
+    relay.deaf = True
+    in_flight = [sender.publish("data", b"%d" % number) for number in range(30)]  # paho has 20 on their way at most
+    received = [int(wait_for(receiver, Received).payload) for _ in range(20)]
+    assert received == list(range(20))
+    relay.deaf = False
+    relay.cut()
+    wait_for(sender, Disconnected)
+    while_away = [sender.publish("data", b"%d" % number) for number in range(30, 35)]
+    tokens = [wait_for(sender, Published).token for _ in range(35)]
+    assert tokens == in_flight + while_away
+    while received[-1] != 34:
+        received.append(int(wait_for(receiver, Received).payload))
+    assert received == [*range(20), *range(35)]
 
 
 def test_unread_messages_pause_reading_and_are_not_lost(broker, connect, subscribe, wait_for, monkeypatch):
