@@ -1,8 +1,9 @@
 """One SQLite file that one process writes and no crash leaves half written.
 
 WAL with synchronous FULL: a commit returns once the log has been synced, so it holds through SIGKILL and, on storage
-that does what fsync asks of it, through a power cut. The log is at most about 4 MiB, the file at most what its owner
-allows; space that is freed is used again. Nothing is mapped into memory and the page cache is 256 kB.
+that does what fsync asks of it, through a power cut. Between transactions the log is at most about 4 MiB, the file
+at most what its owner allows; space that is freed is used again. Nothing is mapped into memory and the page cache is
+256 kB.
 
 A file that cannot be trusted is put aside beside its log, as FILE.damaged, and a fresh one is begun: a device in the
 field must not stop at the same damage at every start. SQLite notices a damaged structure but not a damaged value, so
@@ -73,7 +74,7 @@ class SqliteFile:
 
     def __init__(self, path: Path, layout: Layout, *, max_bytes: int) -> None:
         self._path = path
-        self._failure: StorageError | None = None
+        self._lost: StorageError | None = None  # why the open transaction can only be rolled back
         self._in_transaction = False
         try:
             try:
@@ -83,20 +84,20 @@ class SqliteFile:
                 log.error("%s: damaged (%s); kept as %s.damaged, starting afresh", path, damage, path.name)
                 self._db = _open(path, layout)
         except (sqlite3.Error, OSError) as error:
-            raise StorageError(f"{path}: {error}") from None
+            raise _storage_error(path, error) from None
         self.execute(f"PRAGMA max_page_count = {max_bytes // PAGE_BYTES}")
 
     def execute(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows; outside of a transaction it is one of its own."""
-        if self._failure is not None:
-            raise self._failure  # SQLite may have rolled back already: nothing more of this transaction may be written
+        if self._lost is not None:
+            raise self._lost  # SQLite may have rolled back already: nothing more of this transaction may be written
         try:
             return self._db.execute(statement, parameters).fetchall()
         except sqlite3.Error as error:
-            failure = StorageError(f"{self._path}: {error}")
+            reason = _storage_error(self._path, error)
             if self._in_transaction:
-                self._failure = failure
-            raise failure from None
+                self._lost = reason
+            raise reason from None
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -109,7 +110,7 @@ class SqliteFile:
             yield
             self.execute("COMMIT")
         finally:
-            self._in_transaction, self._failure = False, None
+            self._in_transaction, self._lost = False, None
             if self._db.in_transaction:
                 self._db.rollback()
 
@@ -127,16 +128,23 @@ class SqliteFile:
         self._db.close()
 
 
+def _storage_error(path: Path, error: sqlite3.Error | OSError) -> StorageError:
+    if isinstance(error, OSError):
+        return StorageError(f"{path}: {error.strerror}")
+    return StorageError(f"{path}: {error} ({getattr(error, 'sqlite_errorname', type(error).__name__)})")
+
+
 def _open(path: Path, layout: Layout) -> sqlite3.Connection:
     """Open ``path``, made where it is missing; raises _DamageError, ConfigError, sqlite3.Error, OSError."""
-    fresh = not path.exists() or path.stat().st_size == 0
-    if fresh and path.exists():
-        log.warning("%s: empty; starting afresh", path)
+    found = path.exists()
+    path.open("ab").close()  # SQLite would not say why it cannot, and would open a read-only file
     db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
     try:
         db.executescript(SETTINGS)
         db.create_function("checksum", -1, checksum, deterministic=True)
-        if fresh:
+        if db.execute("PRAGMA page_count").fetchone() == (0,):
+            if found:
+                log.warning("%s: empty; starting afresh", path)
             marks = f"PRAGMA application_id = {layout.application_id}; PRAGMA user_version = {layout.version};"
             db.executescript(f"BEGIN; {layout.schema} {marks} COMMIT;")
         else:
@@ -147,7 +155,7 @@ def _open(path: Path, layout: Layout) -> sqlite3.Connection:
         raise _DamageError("unreadable") from None
     except sqlite3.DatabaseError as error:
         db.close()
-        if not fresh and error.sqlite_errorcode & 0xFF in DAMAGE:
+        if error.sqlite_errorcode & 0xFF in DAMAGE:
             raise _DamageError(str(error)) from None
         raise
     except BaseException:

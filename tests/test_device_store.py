@@ -1,3 +1,4 @@
+import os
 import random
 import resource
 import sqlite3
@@ -208,9 +209,10 @@ def full_disk(path):
 def test_a_full_disk_changes_nothing_and_is_over_when_there_is_space(path, store):
     store.put("count", 1)
     waiting = store.spool("alarm", "a", b"first")
+    reason = r"device\.db: disk I/O error \(SQLITE_IOERR_WRITE\)"
     with full_disk(path):
         for _ in range(3):
-            with pytest.raises(StorageError, match=r"device\.db: disk I/O error"), store.transaction():  # noqa: PT012
+            with pytest.raises(StorageError, match=reason), store.transaction():  # noqa: PT012
                 store.put("count", 2)
                 store.delivered(waiting)
                 store.spool("alarm", "a", bytes(50_000))
@@ -228,7 +230,7 @@ def test_a_full_disk_changes_nothing_and_is_over_when_there_is_space(path, store
 def test_the_file_has_a_last_bound_of_its_own(path):
     with closing(DeviceStore(path, max_file_bytes=400_000)) as store:
         store.spool("alarm", "a", b"first")
-        with pytest.raises(StorageError, match=r"device\.db: database or disk is full"):
+        with pytest.raises(StorageError, match=r"device\.db: database or disk is full \(SQLITE_FULL\)"):
             store.put_array("buffer", np.zeros(100_000))
         assert (store.array("buffer"), payloads(store)) == (None, [b"first"])
         store.put_array("buffer", np.zeros(10_000))
@@ -246,13 +248,21 @@ def test_nothing_of_a_transaction_is_written_after_it_failed(path):
 
 
 def test_a_locked_file_is_named(path, store):
-    with pytest.raises(StorageError, match=r"device\.db: database is locked"):
+    with pytest.raises(StorageError, match=r"device\.db: database is locked \(SQLITE_BUSY\)"):
         DeviceStore(path)
 
 
 def test_a_path_that_cannot_be_opened_is_named(tmp_path):
-    with pytest.raises(StorageError, match=r"missing/device\.db: unable to open database file"):
+    with pytest.raises(StorageError, match=r"missing/device\.db: No such file or directory"):
         DeviceStore(tmp_path / "missing" / "device.db")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_file_that_is_read_only_is_named(path):
+    DeviceStore(path).close()
+    path.chmod(0o444)
+    with pytest.raises(StorageError, match=r"device\.db: Permission denied"):
+        DeviceStore(path)
 
 
 # --- damage ---
@@ -274,7 +284,7 @@ def test_a_damaged_file_is_put_aside_and_said(path, whole, caplog):
     with closing(DeviceStore(path)) as store:
         stored = store.get("count"), store.array("buffer").tolist(), store.waiting(limit=99)
     chance = random.Random(5)
-    damaged = [whole[:size] for size in range(1, len(whole), 4099)]
+    damaged = [whole[:size] for size in range(2, len(whole), 4099)]
     for _ in range(400):
         start, size = chance.randrange(len(whole)), chance.choice([1, 1, 100, 4096])
         damaged.append(whole[:start] + chance.randbytes(size) + whole[start + size :])
