@@ -1,0 +1,42 @@
+"""Tell systemd how the service is (sd_notify(3)): ready, status, still alive, stopping. Silent where nobody listens."""
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+
+class Notifier:
+    """Sends to the socket that systemd names in the environment; ``alive`` keeps its watchdog (WatchdogSec) quiet."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        address = os.environ.get("NOTIFY_SOCKET", "")
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        watched = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        self._period_s = int(os.environ.get("WATCHDOG_USEC", "0")) / 2e6 if watched else 0.0
+        self._clock, self._next = clock, 0.0
+
+    def ready(self) -> None:
+        """The service does its work; units that wait for it may start."""
+        self._send("READY=1")
+
+    def status(self, text: str) -> None:
+        """One line for ``systemctl status``."""
+        self._send("STATUS=" + text.replace("\n", " "))
+
+    def alive(self) -> None:
+        """Call often, from the loop that must not hang: pings at half of the watchdog's time, else costs nothing."""
+        if self._period_s and (now := self._clock()) >= self._next:
+            self._next = now + self._period_s
+            self._send("WATCHDOG=1")
+
+    def stopping(self) -> None:
+        """The service has begun to end."""
+        self._send("STOPPING=1")
+
+    def _send(self, message: str) -> None:
+        # A lost message is not worth an error: systemd restarts what stays silent.
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sender:
+            if self._address:
+                sender.sendto(message.encode(), self._address)
