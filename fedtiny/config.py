@@ -78,6 +78,12 @@ class _Sampled(_Source):
     channels: Names
 
 
+class _Live(_Sampled):
+    """``silent_s``: nothing for so long is a fault of the sensor; more than it pauses when it is well."""
+
+    silent_s: Annotated[float, Field(gt=0)] = 60.0
+
+
 class FolderSource(_Sampled):
     """A folder that recordings are put into."""
 
@@ -86,15 +92,19 @@ class FolderSource(_Sampled):
     poll_s: Annotated[float, Field(gt=0, le=3600)] = 1.0
 
 
-class IioSource(_Sampled):
-    """A Linux IIO accelerometer: its name ("adxl345"), or its folder's ("iio:device0")."""
+class IioSource(_Live):
+    """A Linux IIO accelerometer: its name ("adxl345"), or its folder's ("iio:device0").
+
+    ``trigger``: name of the trigger that starts each scan, for a device that has none of its own.
+    """
 
     kind: Literal["iio"]
     device: str
     channels: Names = ("x", "y", "z")
+    trigger: str | None = None
 
 
-class MqttSource(_Sampled):
+class MqttSource(_Live):
     """Frames of a sensor node on an MQTT topic; of the fleet's broker where no other is given."""
 
     kind: Literal["mqtt"]
@@ -102,7 +112,7 @@ class MqttSource(_Sampled):
     broker: Broker | None = None
 
 
-class _Stream(_Sampled):
+class _Stream(_Live):
     """``scale``: of the integers in binary frames, physical units a step."""
 
     format: Literal["csv", "binary"] = "csv"
