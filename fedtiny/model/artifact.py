@@ -20,7 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fedtiny.errors import ConfigError, ReleaseError
 from fedtiny.model import flatbuffer as fb
 from fedtiny.model.head import Head
-from fedtiny.signal.features import BandEnergies, Standardisation
+from fedtiny.signal.features import Standardisation
+from fedtiny.signal.given import ROW, Extractor, FeatureKind, make_extractor
 from fedtiny.signal.windows import WindowPlan
 
 MANIFEST, HEAD, CHECKSUM = "fedtiny.manifest", "fedtiny.head", "fedtiny.sha256"
@@ -41,18 +42,21 @@ class Gate(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What a device must know about the model that it runs. Units: Hz, samples, natural log of power."""
+    """What a device must know about the model that it runs. Units: Hz, samples, natural log of power.
+
+    Given features have a channel each, windows of one sample, no bands and no floor (0).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     format: Literal[1] = 1
     name: str
     sample_rate_hz: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    channels: Annotated[tuple[str, ...], Field(min_length=1, max_length=64)]
+    channels: Annotated[tuple[str, ...], Field(min_length=1, max_length=1024)]
     window: Positive
     hop: Positive
-    feature: Literal["log-band-energies"] = "log-band-energies"
-    bands: Positive
-    floor: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    feature: FeatureKind = "log-band-energies"
+    bands: Annotated[int, Field(ge=0, le=1 << 20)]
+    floor: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     mean: Floats
     deviation: Floats
     layers: tuple[Positive, ...]
@@ -124,7 +128,12 @@ class Release:
             raise ReleaseError(f"manifest: {error}") from None
         except (ValueError, RecursionError) as error:
             raise ReleaseError(f"manifest: not JSON: {error}") from None
-        features = len(manifest.channels) * plan.bands
+        given = manifest.feature == "given"
+        if given and plan != ROW:
+            raise ReleaseError(f"manifest: given features have windows of 1 sample and no bands, not {plan}")
+        if not given and manifest.floor == 0:
+            raise ReleaseError("manifest: floor: 0, expected a positive power")
+        features = len(manifest.channels) * (1 if given else plan.bands)
         sizes = [layer.weights.shape[0] for layer in self.layers]
         if list(manifest.layers) != sizes or sizes[-1] != features:
             raise ReleaseError(
@@ -149,10 +158,10 @@ class Release:
         return self.layers[-1].input.index
 
     @property
-    def features(self) -> BandEnergies:
+    def features(self) -> Extractor:
         """The feature extractor that the model was trained with."""
         m = self.manifest
-        return BandEnergies(WindowPlan(m.window, m.hop, m.bands), len(m.channels), m.floor)
+        return make_extractor(m.feature, WindowPlan(m.window, m.hop, m.bands), m.channels, m.floor)
 
     @property
     def standardisation(self) -> Standardisation:

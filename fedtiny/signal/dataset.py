@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedtiny.errors import DataError
-from fedtiny.signal.features import BandEnergies
 from fedtiny.signal.fleet import FleetData
+from fedtiny.signal.given import Extractor
 from fedtiny.signal.windows import cut
 
 Array = NDArray[np.float32]
@@ -38,7 +38,7 @@ class MachineFeatures:
         return self.features[self.labels == 1]
 
 
-def machine_features(fleet: FleetData, machine: str, extract: BandEnergies) -> MachineFeatures:
+def machine_features(fleet: FleetData, machine: str, extract: Extractor) -> MachineFeatures:
     """All windows of one machine."""
     features, labels, positions, numbers = [], [], [], []
     for number, recording in enumerate(fleet.machines[machine].recordings()):

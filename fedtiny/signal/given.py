@@ -46,7 +46,7 @@ Extractor = BandEnergies | GivenFeatures
 
 
 def make_extractor(kind: FeatureKind, plan: WindowPlan, channels: Sequence[str], floor: float) -> Extractor:
-    """The extractor of ``kind``; ``plan`` and ``floor`` are for bands only. Raises ConfigError for a floor of none."""
+    """The extractor of ``kind``; ``plan`` and ``floor`` (a power above 0) are for bands only."""
     return GivenFeatures(channels) if kind == "given" else BandEnergies(plan, len(channels), floor)
 
 

@@ -16,18 +16,22 @@ from fedtiny.config import Config, load_config
 from fedtiny.evaluation import LocalSplit, by_residuals, figures, split
 from fedtiny.model.artifact import Release
 from fedtiny.signal.dataset import machine_features
+from fedtiny.signal.features import fit_standardisation
 from fedtiny.signal.fleet import FleetData, open_fleet
 from fedtiny.store import atomic_write
 from fedtiny.trainer import autoencoder
+from fedtiny.trainer.dataset import Fit, scaling_of
 from fedtiny.trainer.train import prepare
 
 Array = NDArray[np.float32]
 
 
-def central(base: list[Array], devices: dict[str, LocalSplit], config: Config) -> dict[str, Any]:
+def central(
+    base: list[Array], devices: dict[str, LocalSplit], config: Config, fit: Fit = fit_standardisation
+) -> dict[str, Any]:
     """Figures of the centrally trained model on the devices; ``base``: the base machines' normal windows."""
     share = config.train.validation_share
-    scale, train, validation = prepare([*base, *(d.local for d in devices.values())], share)
+    scale, train, validation = prepare([*base, *(d.local for d in devices.values())], share, fit)
     trained = autoencoder.fit("dense", train, validation, config.train)
 
     def residuals(features: Array) -> Array:
@@ -46,7 +50,7 @@ def central_figures(fleet: FleetData, release: Release, config: Config) -> dict[
     base = [machine_features(fleet, name, extract).normal for name in fleet.base]
     clients = [name for name in fleet.machines if name not in fleet.base]
     devices = {name: split(machine_features(fleet, name, extract)) for name in clients}
-    return central(base, devices, config)
+    return central(base, devices, config, scaling_of(extract))
 
 
 @click.command()

@@ -14,10 +14,10 @@ from fedtiny.errors import DataError
 from fedtiny.model.artifact import Gate, Manifest
 from fedtiny.model.head import output_range
 from fedtiny.signal.dataset import MachineFeatures, machine_features
-from fedtiny.signal.features import BandEnergies, Standardisation, fit_standardisation
+from fedtiny.signal.features import BandEnergies, Standardisation
 from fedtiny.signal.fleet import FleetData
 from fedtiny.trainer import autoencoder, gate
-from fedtiny.trainer.dataset import noise_floor, plan_for, split_in_time
+from fedtiny.trainer.dataset import Fit, extractor_for, scaling_of, split_in_time
 from fedtiny.trainer.quantise import embed, to_int8
 
 Array = NDArray[np.float32]
@@ -41,13 +41,13 @@ def train_release(
 
     Raises DataError for base data that cannot be used and ReleaseError, with the figures, when the gate refuses.
     """
-    plan = plan_for(fleet, config)
-    extract = BandEnergies(plan, len(fleet.channels), noise_floor(fleet, plan))
+    extract = extractor_for(fleet, config)
     machines = {name: machine_features(fleet, name, extract) for name in fleet.base}
     for name, data in machines.items():
         if len(data.normal) < 5:
             raise DataError(f"base machine {name}: {len(data.normal)} normal windows, at least 5 are needed")
-    scale, train, validation = prepare([m.normal for m in machines.values()], config.train.validation_share)
+    normal = [m.normal for m in machines.values()]
+    scale, train, validation = prepare(normal, config.train.validation_share, scaling_of(extract))
     trained = autoencoder.fit("dense", train, validation, config.train, progress)
     tflite = to_int8(trained.model, with_margin(evenly(train, REPRESENTATIVE)))
     low, high = output_range(trained.reconstruct(np.concatenate([train, validation])))
@@ -59,10 +59,11 @@ def train_release(
         name=f"dense-{fleet.sample_rate_hz:g}hz-{extract.size}",
         sample_rate_hz=fleet.sample_rate_hz,
         channels=fleet.channels,
-        window=plan.window,
-        hop=plan.hop,
-        bands=plan.bands,
-        floor=extract.floor.item(),
+        window=extract.plan.window,
+        hop=extract.plan.hop,
+        feature=config.signal.feature,
+        bands=extract.plan.bands,
+        floor=float(extract.floor) if isinstance(extract, BandEnergies) else 0.0,
         mean=tuple(map(float, scale.mean)),
         deviation=tuple(map(float, scale.deviation)),
         layers=units,
@@ -91,11 +92,11 @@ def train_release(
     return Training(build(manifest), manifest, trained)
 
 
-def prepare(machines: list[Array], validation_share: float) -> tuple[Standardisation, Array, Array]:
+def prepare(machines: list[Array], validation_share: float, fit: Fit) -> tuple[Standardisation, Array, Array]:
     """(standardisation, training windows, validation windows) of several machines, the later ones to validate."""
     halves = [split_in_time(normal, validation_share) for normal in machines]
     train = np.concatenate([earlier for earlier, _ in halves])
-    scale = fit_standardisation(train)
+    scale = fit(train)
     return scale, scale(train), scale(np.concatenate([later for _, later in halves]))
 
 

@@ -210,6 +210,11 @@ def with_manifest(release, text: bytes) -> bytes:
         ({"hop": 0}, "manifest: hop"),
         ({"window": 8}, "manifest: bands: 64 asked, but a window of 8 samples has 4 bins"),
         ({"bands": 32}, "manifest and model disagree"),
+        ({"bands": 0}, "manifest and model disagree"),
+        ({"floor": 0.0}, "manifest: floor: 0, expected a positive power"),
+        ({"feature": "given"}, "given features have windows of 1 sample and no bands, not WindowPlan"),
+        ({"feature": "given", "window": 1, "hop": 1, "bands": 0}, "and 2 features in the manifest"),
+        ({"feature": "guessed"}, "manifest: feature: Input should be"),
         ({"deviation": [1.0, 0.0] * 64}, "deviations above 0"),
         ({"mean": [0.0] * 127}, "mean and deviation must have 128 numbers"),
         ({"output_max": -100.0}, "output range"),
@@ -221,6 +226,13 @@ def test_a_manifest_that_makes_no_sense_is_named(release, changes, words):
     manifest = release.manifest.model_dump() | {"training": {}} | changes
     with pytest.raises(ReleaseError, match=words):
         resealed(with_manifest(release, json.dumps(manifest, separators=(",", ":")).encode()))
+
+
+def test_a_manifest_from_before_feature_kinds_means_bands(release):
+    manifest = release.manifest.model_dump(exclude={"feature"}) | {"training": {}}
+    older = resealed(with_manifest(release, json.dumps(manifest, separators=(",", ":")).encode()))
+    assert older.manifest.feature == "log-band-energies"
+    assert older.features.plan == release.features.plan
 
 
 @pytest.mark.parametrize("text", [b"", b"\xff", b"{", b"1" * 4400, b"[" * 4400, b'{"a":' * 800])

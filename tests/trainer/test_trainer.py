@@ -4,7 +4,13 @@ import re
 import numpy as np
 import pytest
 
+from fedtiny.metrics import auc
+from fedtiny.model.artifact import Release
 from fedtiny.model.interpreter import Interpreter
+from fedtiny.model.network import Network
+from fedtiny.model.scoring import fit_residuals
+from fedtiny.signal.dataset import machine_features
+from fedtiny.signal.fleet import open_fleet
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +43,28 @@ def test_the_manifest_tells_what_was_trained(release):
     assert manifest.gate.rank_correlation >= 0.98
     assert manifest.gate.auc_float - manifest.gate.auc_int8 <= 0.005
     assert manifest.made_with["tensorflow"]
+
+
+def test_rows_of_features_become_a_release_like_any_other(training):
+    """Whatever units the features come in, what is unusual together stands out from what is usual together."""
+    release = Release.open(training / "given.tflite")
+    assert release.manifest.feature == "given"
+    assert release.manifest.channels == tuple(f"f{number}" for number in range(12))
+    assert release.manifest.gate.rank_correlation >= 0.98
+    machine = machine_features(open_fleet(training / "rows"), "c", release.features)
+    network = Network(release)
+
+    def residuals(features):
+        z = release.standardisation(features)
+        return z - network(z)[0]
+
+    score = fit_residuals(residuals(machine.normal[:75])).score
+    assert auc(score(residuals(machine.normal[75:])), score(residuals(machine.anomalous))) > 0.97
+
+
+def test_windows_and_bands_do_not_go_with_given_features(training):
+    said = json.loads((training / "given.json").read_text())
+    assert said["bands"] == "signal.bands: given features have no windows and no bands; leave it out"
 
 
 @pytest.mark.parametrize(

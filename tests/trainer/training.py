@@ -1,7 +1,8 @@
 """All that tests need TensorFlow for, in a process of its own: FOLDER gets a release and what it came from.
 
 release.tflite, plain.tflite (the int8 model before our manifest), keras.npz (the last layer, windows and their
-reconstructions in float), lstm.json and gate.json (what the gate said of a bad quantisation and of `FIGURES`).
+reconstructions in float), lstm.json and gate.json (what the gate said of a bad quantisation and of `FIGURES`); rows/,
+a fleet of feature rows, with given.tflite trained on it and given.json (what was said of rows that cannot be used).
 """
 
 import json
@@ -17,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from fedtiny.config import Train, load_config
-from fedtiny.errors import ReleaseError
+from fedtiny.errors import FedTinyError
 from fedtiny.model.artifact import Gate, Release
 from fedtiny.signal.dataset import machine_features
 from fedtiny.signal.fleet import open_fleet
@@ -37,9 +38,35 @@ FIGURES = {
 def refusal(attempt: Callable[[], object]) -> str | None:
     try:
         attempt()
-    except ReleaseError as error:
+    except FedTinyError as error:
         return str(error)
     return None
+
+
+def feature_rows(folder: Path) -> None:
+    """Three machines with a cause for every two features, in units from 1e-7 to 1e5; one machine then breaks that."""
+    rng = np.random.default_rng(3)
+    names, units = [f"f{number}" for number in range(12)], 10.0 ** np.arange(-7, 5)
+    mixing = rng.normal(size=(4, 12))
+    toml = f"sample_rate_hz = 0.01\nchannels = {names}\nbase = ['a', 'b']\n"
+    for machine in "abc":
+        for kind, noise in (("normal", 0.4), ("anomalous", 1.2)):
+            rows = (rng.normal(size=(150, 4)) @ mixing + noise * rng.normal(size=(150, 12)) + 5) * units
+            (folder / machine / kind).mkdir(parents=True)
+            header = ",".join(["time", *names])
+            table = np.column_stack([np.arange(150), rows])
+            np.savetxt(folder / machine / kind / "rows.csv", table, delimiter=",", header=header, comments="")
+    (folder / "fleet.toml").write_text(toml)
+
+
+def given(folder: Path) -> None:
+    """Train on rows, and try what cannot be."""
+    feature_rows(folder / "rows")
+    fleet = open_fleet(folder / "rows")
+    kind = {"signal__feature": "given", "train__epochs": 30, "train__hidden": [12, 4, 12]}
+    (folder / "given.tflite").write_bytes(train.train_release(fleet, load_config(None, **kind)).release)
+    said = {"bands": refusal(lambda: train.train_release(fleet, load_config(None, signal__bands=4, **kind)))}
+    (folder / "given.json").write_text(json.dumps(said))
 
 
 def main(folder: Path) -> None:
@@ -60,6 +87,8 @@ def main(folder: Path) -> None:
     tf.config.run_functions_eagerly(False)
     figures = {"shape": lstm.reconstruct(series).shape, "losses": lstm.losses, "weights": lstm.model.count_params()}
     (folder / "lstm.json").write_text(json.dumps(figures))
+
+    given(folder)
 
     train.evenly = lambda rows, count: 200 * rows[:20]  # ranges that leave a step or two for real windows
     small = simulate_fleet(machines=3, base=2, snapshots=40)
