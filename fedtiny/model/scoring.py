@@ -35,8 +35,9 @@ class ResidualModel:
 
     def whiten(self, residuals: Array) -> Array:
         """Residuals (n, features) as (n, features) of equal and independent normal variation, float32."""
-        z = (residuals - self.mean) * self.gain
-        z -= ((z @ self.directions) * self.shrink) @ self.directions.T
+        z = residuals - self.mean[None]  # as a row: for a single window both have one shape, numpy's straight way
+        z *= self.gain[None]
+        z -= (z.dot(self.directions) * self.shrink[None]).dot(self.directions.T)
         return z
 
     def score(self, residuals: Array) -> Array:

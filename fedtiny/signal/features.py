@@ -14,7 +14,7 @@ from fedtiny.errors import ConfigError
 from fedtiny.signal.windows import WindowPlan
 
 Array = NDArray[np.float32]
-BATCH_SAMPLES = 1 << 16  # worked on at a time
+BATCH_SAMPLES = 1 << 15  # worked on at a time: enough to share the cost of a call, and what it takes fits a cache
 
 
 class BandEnergies:
@@ -23,6 +23,9 @@ class BandEnergies:
     Calling it maps windows (n, window, channels) to float32 (n, channels * bands), channel by channel: the natural
     logarithm of a band's mean power plus ``floor``, in units of the signal squared. The mean of a window (gravity,
     an offset of the sensor) and the bin at 0 Hz are left out.
+
+    It works in a buffer of its own, so one object is for one thread at a time. The spectrum is float64: numpy 1 has no
+    other, and numpy 2 is no faster in float32 (docs/adr/007-hot-path.md).
     """
 
     def __init__(self, plan: WindowPlan, channels: int, floor: float) -> None:
@@ -31,10 +34,17 @@ class BandEnergies:
         self.plan, self.channels, self.floor = plan, channels, np.float32(floor)
         n = plan.window
         hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)
-        self._hann = (hann / np.sqrt(np.square(hann).sum())).astype(np.float32)
+        hann /= np.sqrt(np.square(hann).sum())
         edges = np.round(np.linspace(1, n // 2 + 1, plan.bands + 1)).astype(int)
-        self._starts = edges[:-1]
-        self._widths = np.diff(edges).astype(np.float32)
+        # as large as what they are combined with, so that numpy takes its straight way through both
+        self._hann = np.tile(hann, (1, channels, 1))
+        self._per_bin = np.tile(1 / np.diff(edges), (1, channels, 1))
+        self._floors = np.full((1, channels, plan.bands), self.floor, np.float64)
+        self._starts = 2 * edges[:-1]  # of the bands, among real and imaginary parts in turn
+        self._average = np.full(n, 1 / n)
+        self._leak = np.fft.rfft(hann)[1].real  # of a mean of 1 into the first bin; a Hann window has no others
+        self._batch = max(1, BATCH_SAMPLES // (n * channels))
+        self._samples = np.empty((self._batch, channels, n))
 
     @property
     def size(self) -> int:
@@ -44,19 +54,23 @@ class BandEnergies:
     def __call__(self, windows: NDArray[Any]) -> Array:
         """Features of ``windows`` (n, window, channels), float32 (n, channels * bands)."""
         features = np.empty((len(windows), self.size), np.float32)
-        batch = max(1, BATCH_SAMPLES // (self.plan.window * self.channels))
-        for at in range(0, len(windows), batch):  # what is needed beside the result does not grow with n
-            features[at : at + batch] = self._batch(windows[at : at + batch])
+        for at in range(0, len(windows), self._batch):  # what is needed beside the result does not grow with n
+            part = windows[at : at + self._batch]
+            features[at : at + len(part)] = self._features(part).reshape(len(part), self.size)
         return features
 
-    def _batch(self, windows: NDArray[Any]) -> Array:
-        x = np.array(windows.swapaxes(1, 2), dtype=np.float32, order="C")
-        x -= x.mean(axis=2, keepdims=True)
+    def _features(self, windows: NDArray[Any]) -> NDArray[np.float64]:
+        x = self._samples[: len(windows)]
+        x[...] = windows.swapaxes(1, 2)
+        leaked = x.dot(self._average) * self._leak
         x *= self._hann
-        spectrum = np.fft.rfft(x, axis=2)
-        power = np.square(spectrum.real) + np.square(spectrum.imag)
-        bands = np.add.reduceat(power, self._starts, axis=2) / self._widths
-        return np.log(bands + self.floor).astype(np.float32).reshape(len(x), self.size)
+        parts = np.fft.rfft(x).view(np.float64)
+        parts[..., 2] -= leaked
+        np.square(parts, out=parts)
+        bands = np.add.reduceat(parts, self._starts, axis=2)
+        bands *= self._per_bin
+        bands += self._floors
+        return np.log(bands, out=bands)
 
 
 @dataclass(frozen=True)
@@ -67,8 +81,10 @@ class Standardisation:
     deviation: Array
 
     def __call__(self, features: Array) -> Array:
-        """Standardised features, float32, same shape."""
-        return (features - self.mean) / self.deviation
+        """Standardised features of ``features`` (n, features), float32, same shape."""
+        z = features - self.mean[None]  # as rows: for a single window both have one shape, numpy's straight way
+        z /= self.deviation[None]
+        return z
 
 
 def fit_standardisation(features: Array, smallest: float = 0.02) -> Standardisation:
