@@ -52,21 +52,21 @@ def fit_residuals(residuals: Array) -> ResidualModel:
         raise DataError(f"{n} windows are too few to learn a machine's normal residuals: at least 2 are needed")
     scale = fit_standardisation(residuals)
     z = scale(residuals).astype(np.float64)
-    # the covariance z'z/n has these eigenvalues, and zeros where n is below the number of features
-    _, singular, axes = np.linalg.svd(z, full_matrices=False)
-    values = np.square(singular) / n
-    level = values.sum() / size
-    dispersion = np.square(values).sum() / size - level**2
-    noise = (np.square(np.square(z).sum(axis=1)).sum() / n**2 - np.square(values).sum() / n) / size
+    covariance = z.T @ z / n
+    values, axes = np.linalg.eigh(covariance)  # ascending
+    level = float(np.trace(covariance)) / size
+    spread = np.square(covariance).sum()  # of the squared eigenvalues, too
+    dispersion = spread / size - level**2
+    noise = (np.square(np.einsum("ij,ij->i", z, z)).sum() / n**2 - spread / n) / size
     shrinkage = float(np.clip(noise / dispersion, 0, 1)) if dispersion > 0 else 1.0
     rank = min(RANK, size - 1, n - 1)
-    top = shrinkage * level + (1 - shrinkage) * values[:rank]
-    rest = shrinkage * level + (1 - shrinkage) * values[rank:].sum() / (size - rank)
+    top = shrinkage * level + (1 - shrinkage) * values[size - rank :]
+    rest = shrinkage * level + (1 - shrinkage) * max(values[: size - rank].sum(), 0.0) / (size - rank)
     variance = max(float(rest), 1e-6)
     shorter = np.sqrt(variance / np.maximum(top, 1e-6))
     return ResidualModel(
         scale.mean,
         (1 / (scale.deviation * np.sqrt(variance))).astype(np.float32),
-        axes[:rank].T.astype(np.float32),
+        axes[:, size - rank :].astype(np.float32),
         (1 - shorter).astype(np.float32),
     )
