@@ -10,12 +10,17 @@ def open_source(settings: config.Config) -> Source:
 
     Raises ConfigError for what cannot be, DataError for what is there and cannot be used.
     """
+    told = settings.source
     source = _open(settings)
-    if settings.source.speed_hz is None and not settings.source.point:
-        return source
-    from fedtiny.sources.tagged import Tagged
+    if isinstance(told, config.IioSource | config.MqttSource | config.SerialSource | config.StdinSource):
+        from fedtiny.sources.silence import Silence
 
-    return Tagged(source, settings.source.speed_hz, settings.source.point)
+        source = Silence(source, told.silent_s)
+    if told.speed_hz is not None or told.point:
+        from fedtiny.sources.tagged import Tagged
+
+        source = Tagged(source, told.speed_hz, told.point)
+    return source
 
 
 def _open(settings: config.Config) -> Source:
@@ -28,4 +33,28 @@ def _open(settings: config.Config) -> Source:
             if machine is None:
                 raise ConfigError("source.machine: not set, and no device id to take it from")
             return Replay(source.data, machine, seed=source.seed, speed=source.speed, skip=source.skip)
-    raise ConfigError(f"source.kind: {source.kind!r}")
+        case config.FolderSource():
+            from fedtiny.sources.folder import Folder
+
+            return Folder(source.path, source.sample_rate_hz, source.channels, poll_s=source.poll_s)
+        case config.RowsSource():
+            from fedtiny.sources.rows import Rows
+
+            return Rows(source.path, source.channels, source.sample_rate_hz)
+        case config.IioSource():
+            from fedtiny.sources.iio import Iio
+
+            return Iio(source.device, source.sample_rate_hz, source.channels, trigger=source.trigger)
+        case config.MqttSource():
+            from fedtiny.sources.mqtt import Mqtt
+
+            return Mqtt(source.broker or settings.broker, source.topic, source.sample_rate_hz, source.channels)
+        case config.SerialSource():
+            from fedtiny.sources.stream import Serial
+
+            stream = (source.sample_rate_hz, source.channels, source.format)
+            return Serial(source.port, source.baud, *stream, scale=source.scale)
+        case config.StdinSource():
+            from fedtiny.sources.stream import Stdin
+
+            return Stdin(source.sample_rate_hz, source.channels, source.format, scale=source.scale)

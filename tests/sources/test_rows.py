@@ -1,0 +1,62 @@
+import gzip
+
+import numpy as np
+import pytest
+
+from fedtiny.config import load_config
+from fedtiny.errors import DataError
+from fedtiny.sources import open_source
+from fedtiny.sources.rows import Rows
+
+TABLE = "time,rms,kurtosis\n10:00,0.5,3\n10:10,0.25,-1e-3\n\n10:20,2,4\n"
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A function: a table with this text, plain or compressed by its name."""
+
+    def write(text: str, name: str = "rows.csv"):
+        path = tmp_path / name
+        path.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.csv.gz"])
+def test_columns_by_name_a_row_a_recording(table, name) -> None:
+    told = {"kind": "rows", "path": table("\ufeff" + TABLE, name), "channels": ["kurtosis", "rms"]}
+    source = open_source(load_config(None, **{f"source__{key}": value for key, value in told.items()}))
+    assert (source.channels, source.sample_rate_hz, source.live) == (("kurtosis", "rms"), 1.0, False)
+    found = list(source.recordings())
+    np.testing.assert_array_equal(
+        np.stack([one.samples for one in found]), np.float32([[[3, 0.5]], [[-1e-3, 0.25]], [[4, 2]]])
+    )
+    assert found[0].samples.dtype == np.float32
+    for done, one in enumerate(found, 1):
+        assert [one.name for one in source.recordings(one.cursor)] == [one.name for one in found[done:]]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "column 'rms' is expected once in the header; found an empty file"),
+        ("a,b\n1,2\n", "column 'rms' is expected once in the header; found a, b"),
+        ("rms,rms\n1,2\n", "column 'rms' is expected once"),
+        ("t,rms\n1,2\n1,x\n", "row 2, column 'rms' is 'x', expected a finite number"),
+        ("t,rms\n1,nan\n", "row 1, column 'rms' is 'nan'"),
+        ("t,rms\n1,1e39\n", "row 1, column 'rms' is '1e39'"),
+        ("t,rms\n1\n", "row 1 has 1 column, expected 2"),
+    ],
+)
+def test_what_is_refused(table, text, words) -> None:
+    with pytest.raises(DataError, match=words):
+        list(Rows(table(text), ("rms",)).recordings())
+
+
+def test_a_damaged_or_missing_file(table, tmp_path) -> None:
+    path = table(TABLE, "a.csv.gz")
+    path.write_bytes(path.read_bytes()[:-12])
+    for bad in (path, tmp_path / "none.csv"):
+        with pytest.raises(DataError, match=r"csv.*: cannot be read"):
+            list(Rows(bad, ("rms",)).recordings())
