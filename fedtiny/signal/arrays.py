@@ -3,7 +3,7 @@
 import math
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -21,12 +21,18 @@ _npy: Any = np.lib.format  # numpy's own reader of .npy streams; untyped there
 
 def read_array(path: Path, channels: int | None, *, key: str = "x") -> Iterator[Samples]:
     """Stretches of an array (samples), (samples, channels) or (snapshots, samples, channels), times `lsb`."""
-    scale = np.float32(1)
-    if path.suffix.lower() == ".npz" and "lsb" in keys_of(path):
-        scale = np.float32(array_of(path, "lsb", ranks=(0,)))
-        if not 0 < scale < math.inf:
-            raise DataError(f"{path}: lsb is {scale}, expected a number above 0")
-    for number, stretch in enumerate(_stretches(path, key), 1):
+    lsb = float(array_of(path, "lsb", ranks=(0,))) if path.suffix.lower() == ".npz" and "lsb" in keys_of(path) else 1.0
+    yield from scaled(path, key, _stretches(path, key), channels, lsb)
+
+
+def scaled(
+    path: Path, key: str, stretches: Iterable[NDArray[Any]], channels: int | None, lsb: float
+) -> Iterator[Samples]:
+    """Stretches (samples, channels) of numbers as float32 in physical units, each checked; `lsb`: units a step."""
+    scale = np.float32(lsb)
+    if not 0 < scale < math.inf:
+        raise DataError(f"{path}: lsb is {scale}, expected a number above 0")
+    for number, stretch in enumerate(stretches, 1):
         if channels not in (None, stretch.shape[1]):
             raise DataError(f"{path}: array {key!r} has {columns_in(stretch.shape[1])}; expected {channels} channels")
         with np.errstate(over="ignore", invalid="ignore"):
@@ -44,7 +50,7 @@ def array_extent(path: Path, key: str) -> tuple[int, int]:
     """Stretches in an array and the samples of each, from its header alone."""
     with _stream(path, key) as stream:
         shape, _, dtype = _header(stream)
-        _check_array(path, key, shape, dtype, (1, 2, 3))
+        check_array(path, key, shape, dtype, (1, 2, 3))
     return (shape[0], shape[1]) if len(shape) == 3 else (1, shape[0])
 
 
@@ -52,7 +58,7 @@ def array_of(path: Path, key: str, *, ranks: tuple[int, ...]) -> NDArray[Any]:
     """A whole array with as many dimensions as one of ``ranks``; never a pickle."""
     with _stream(path, key) as stream:
         values: NDArray[Any] = _npy.read_array(stream, allow_pickle=False)
-    _check_array(path, key, values.shape, values.dtype, ranks)
+    check_array(path, key, values.shape, values.dtype, ranks)
     return values
 
 
@@ -69,7 +75,7 @@ def _stretches(path: Path, key: str) -> Iterator[NDArray[Any]]:
     """An array's stretches (samples, channels), read one by one where the file's order allows it."""
     with _stream(path, key) as stream:
         shape, fortran, dtype = _header(stream)
-        _check_array(path, key, shape, dtype, (1, 2, 3))
+        check_array(path, key, shape, dtype, (1, 2, 3))
         if len(shape) == 3 and not fortran:
             size = shape[1] * shape[2] * dtype.itemsize
             for number in range(shape[0]):
@@ -109,7 +115,8 @@ def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     return header
 
 
-def _check_array(path: Path, key: str, shape: tuple[int, ...], dtype: np.dtype[Any], ranks: tuple[int, ...]) -> None:
+def check_array(path: Path, key: str, shape: tuple[int, ...], dtype: np.dtype[Any], ranks: tuple[int, ...]) -> None:
+    """Refuse an array that is not numbers, is empty or has other dimensions than one of ``ranks``."""
     if dtype.kind not in "iuf":
         raise DataError(f"{path}: array {key!r} holds {dtype}, expected integers or floats")
     if len(shape) not in ranks:

@@ -1,8 +1,10 @@
 """What the readers of files share: order of names, and the words for what cannot be used."""
 
+import importlib
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 from fedtiny.errors import DataError
 
@@ -29,6 +31,14 @@ def check_rate(path: Path, found: float, expected: float | None) -> None:
     """Raise DataError where a file states another rate than the expected one, Hz."""
     if expected is not None and not math.isclose(found, expected, rel_tol=1e-6):
         raise DataError(f"{path}: sampled at {found:g} Hz, expected {expected:g} Hz")
+
+
+def package(name: str, extra: str, need: str) -> Any:
+    """A package that only some need: imported when ``need`` comes up; where it is missing, how to install it."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise DataError(f"{need} needs the package {name.split('.')[0]}: pip install 'fedtiny[{extra}]'") from None
 
 
 def columns_in(count: int) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,15 @@ import numpy as np
 from fedtiny.errors import DataError
 from fedtiny.signal.arrays import array_extent, array_of, keys_of, read_array
 from fedtiny.signal.checks import check_rate, listing
+from fedtiny.signal.containers import container_extent, read_container
 from fedtiny.signal.recording import Samples
 from fedtiny.signal.text import read_text, row_count, sniff
 from fedtiny.signal.wav import open_wav, read_wav
 
-KINDS = (".csv", ".npy", ".npz", ".wav")
+KINDS = (".csv", ".npy", ".npz", ".wav", ".h5", ".hdf5", ".mat")
 FEMTO_HZ, FEMTO_CHANNELS = 25_600.0, ("horizontal", "vertical")
-IMS_HZ = 20_000.0
+FEMTO_SPEED_HZ = {"1": 30.0, "2": 27.5, "3": 25.0}  # of the shaft, by condition
+IMS_HZ, IMS_SPEED_HZ = 20_000.0, 2000 / 60
 
 FEMTO_FILE = re.compile(r"acc_\d+\.csv")
 IMS_FILE = re.compile(r"\d{4}(\.\d\d){5}")
@@ -28,11 +31,33 @@ def read_file(path: Path, channels: tuple[str, ...] | None, rate: float | None) 
         yield read_text(path, channels)
     elif kind == ".wav":
         yield read_wav(path, channels, rate)
+    elif kind in (".h5", ".hdf5", ".mat"):
+        yield from read_container(path, channels, rate)
     else:
         yield from read_array(path, len(channels) if channels else None)
 
 
-def extent(path: Path, rate: float | None) -> tuple[int, int]:
+def read_alone(path: Path, channels: tuple[str, ...], rate: float) -> Iterator[Samples]:
+    """The stretches in a file that stands for itself; those of the FEMTO and IMS sets are known by their names."""
+    if is_femto_file(path, channels):
+        check_rate(path, FEMTO_HZ, rate)
+        yield read_femto_file(path)
+    elif IMS_FILE.fullmatch(path.name):
+        check_rate(path, IMS_HZ, rate)
+        yield read_text(path, channels)
+    else:
+        yield from read_file(path, channels, rate)
+
+
+def ims_time(name: str) -> float | None:
+    """Unix time in the name of an IMS file, read as UTC; None for any other name."""
+    try:
+        return datetime.strptime(name, "%Y.%m.%d.%H.%M.%S").replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return None
+
+
+def extent(path: Path, channels: tuple[str, ...] | None, rate: float | None) -> tuple[int, int]:
     """How many stretches a file holds, and the samples of each; samples themselves are not parsed."""
     kind = path.suffix.lower()
     if kind == ".csv":
@@ -40,6 +65,8 @@ def extent(path: Path, rate: float | None) -> tuple[int, int]:
     if kind == ".wav":
         with open_wav(path, rate) as file:
             return 1, file.getnframes()
+    if kind in (".h5", ".hdf5", ".mat"):
+        return container_extent(path, channels, rate)
     if kind == ".npz" and "sample_rate_hz" in keys_of(path):
         check_rate(path, float(array_of(path, "sample_rate_hz", ranks=(0,))), rate)
     return array_extent(path, "x")

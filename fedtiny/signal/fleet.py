@@ -24,10 +24,13 @@ from fedtiny.signal.files import (
     FEMTO_CHANNELS,
     FEMTO_FILE,
     FEMTO_HZ,
+    FEMTO_SPEED_HZ,
     IMS_FILE,
     IMS_HZ,
+    IMS_SPEED_HZ,
     check_kind,
     extent,
+    ims_time,
     is_femto_file,
     kinds,
     read_femto_file,
@@ -43,7 +46,7 @@ LAYOUTS = (
     "(Bearing*/acc_*.csv) or an IMS folder (files named like 2003.10.22.12.06.24)"
 )
 
-_FEMTO_FOLDER = re.compile(r"Bearing\d+_\d+")
+_FEMTO_FOLDER = re.compile(r"Bearing(\d+)_\d+")
 
 
 @dataclass(frozen=True)
@@ -111,10 +114,10 @@ def open_recordings(
     entries = [path] if path.is_file() else listing(path)
     if ims := [entry for entry in entries if IMS_FILE.fullmatch(entry.name)]:
         check_rate(path, IMS_HZ, sample_rate_hz)
-        found = _run(ims, partial(read_text, channels=channels))
+        found = _run(ims, partial(read_text, channels=channels), IMS_SPEED_HZ)
     elif acc := [entry for entry in entries if is_femto_file(entry, channels)]:
         check_rate(path, FEMTO_HZ, sample_rate_hz)
-        found = _run(acc, read_femto_file)
+        found = _run(acc, read_femto_file, _femto_speed(acc[0].resolve().parent.name))
     elif path.is_file() and path.suffix.lower() == ".npz" and (names := _femto_names(path)):
         check_rate(path, FEMTO_HZ, sample_rate_hz)
         found = (replace(one, label=-1) for name in names for one in _read_femto(path, name))
@@ -122,7 +125,7 @@ def open_recordings(
         files = [check_kind(path)] if path.is_file() else recording_files(path)
         if not files:
             raise DataError(f"{path}: no recordings; expected {kinds()} files")
-        parts = [_Part(file, file.name, -1, extent(file, sample_rate_hz)[0]) for file in files]
+        parts = [_Part(file, file.name, -1, extent(file, channels, sample_rate_hz)[0]) for file in files]
         found = _read_parts(parts, channels, sample_rate_hz)
     return _same_columns(found, channels)
 
@@ -146,7 +149,7 @@ def _fleet_folder(root: Path) -> FleetData:
             if not files and label == 0:
                 raise DataError(f"{folder / kind}: no recordings; expected {kinds()} files")
             for file in files:
-                count, samples = extent(file, rate)
+                count, samples = extent(file, channels, rate)
                 parts.append(_Part(file, f"{folder.name}/{kind}/{file.name}", label, count))
                 lengths[file] = samples
         machines.append(Machine(name, partial(_read_parts, parts, channels, rate)))
@@ -191,7 +194,7 @@ def _femto_folder(root: Path, folders: Sequence[Path]) -> FleetData:
         files = [entry for entry in listing(folder) if FEMTO_FILE.fullmatch(entry.name)]
         if not files:
             raise DataError(f"{folder}: no acc_*.csv in it")
-        machines.append(Machine(name, partial(_run, files, read_femto_file)))
+        machines.append(Machine(name, partial(_run, files, read_femto_file, _femto_speed(folder.name))))
         shortest.append(row_count(files[0]))
     return _fleet(root, FEMTO_HZ, FEMTO_CHANNELS, _condition_1(root, machines), machines, shortest)
 
@@ -211,7 +214,7 @@ def _ims_folder(root: Path, files: Sequence[Path]) -> FleetData:
     """One run of one IMS test rig; every column is a channel."""
     (name,) = _device_ids(root, [root.resolve().name])
     channels = tuple(f"ch{number}" for number in range(1, sniff(files[0]).width + 1))
-    machine = Machine(name, partial(_run, files, partial(read_text, channels=channels)))
+    machine = Machine(name, partial(_run, files, partial(read_text, channels=channels), IMS_SPEED_HZ))
     return FleetData(IMS_HZ, channels, (), {name: machine}, row_count(files[0]))
 
 
@@ -284,7 +287,9 @@ def _read_parts(
             done += 1
 
 
-def _run(files: Sequence[Path], read: Callable[[Path], Samples], first: int = 0) -> Iterator[Recording]:
+def _run(
+    files: Sequence[Path], read: Callable[[Path], Samples], speed_hz: float | None, first: int = 0
+) -> Iterator[Recording]:
     """Equal snapshots of one run, a file each: every one has as many rows as the first that is read."""
     rows = 0
     for index in range(first, len(files)):
@@ -292,13 +297,14 @@ def _run(files: Sequence[Path], read: Callable[[Path], Samples], first: int = 0)
         rows = rows or len(samples)
         if len(samples) != rows:
             raise DataError(f"{files[index]}: {len(samples)} rows, expected {rows} as in {files[first].name}")
-        yield Recording(files[index].name, samples, -1, _share(index, len(files)))
+        name = files[index].name
+        yield Recording(name, samples, -1, _share(index, len(files)), at=ims_time(name), speed_hz=speed_hz)
 
 
 def _read_femto(path: Path, name: str, first: int = 0) -> Iterator[Recording]:
     index, labels = (array_of(path, f"{name}_{part}", ranks=(1,)) for part in ("idx", "label"))
     total = int(array_of(path, f"{name}_n", ranks=(0,)))
-    stretches = read_array(path, len(FEMTO_CHANNELS), key=f"{name}_x")
+    stretches, speed_hz = read_array(path, len(FEMTO_CHANNELS), key=f"{name}_x"), _femto_speed(name)
     count = array_extent(path, f"{name}_x")[0]
     for part, values in (("idx", index), ("label", labels)):
         if len(values) != count:
@@ -306,7 +312,7 @@ def _read_femto(path: Path, name: str, first: int = 0) -> Iterator[Recording]:
     if bad := set(labels.tolist()) - {-1, 0, 1}:
         raise DataError(f"{path}: array {name}_label holds {min(bad)}, expected -1, 0 or 1")
     for number, label, samples in islice(zip(index.tolist(), labels.tolist(), stretches, strict=True), first, None):
-        yield Recording(f"{name} snapshot {number + 1}", samples, label, number / max(total, 1))
+        yield Recording(f"{name} snapshot {number + 1}", samples, label, number / max(total, 1), speed_hz=speed_hz)
 
 
 def _same_columns(found: Iterable[Recording], channels: tuple[str, ...] | None) -> Iterator[Recording]:
@@ -316,6 +322,11 @@ def _same_columns(found: Iterable[Recording], channels: tuple[str, ...] | None) 
         if one.samples.shape[1] != expected:
             raise DataError(f"{one.name}: {columns_in(one.samples.shape[1])}, expected {expected}")
         yield one
+
+
+def _femto_speed(name: str) -> float | None:
+    condition = _FEMTO_FOLDER.fullmatch(name)
+    return FEMTO_SPEED_HZ.get(condition[1]) if condition else None
 
 
 def _femto_names(path: Path) -> list[str]:

@@ -103,15 +103,10 @@ class RotatingMachine:
 
     def snapshot(self, index: int, life: float, samples: int) -> Samples:
         """Acceleration in g at a share of life, float32 (samples, channels). `index` picks the randomness."""
-        stream = np.random.SeedSequence(self.seed.entropy, spawn_key=(*self.seed.spawn_key, index))
-        rng = np.random.default_rng(stream)
         worn = self.severity(life)
         slack = worn if self.fault == "slack" else 0.0
-        cycles = np.array([0.7, 1.9, 4.3])  # of slow change in a life; for the load and for the speed
-        slow = np.sin(2 * np.pi * cycles * life + self.wander.reshape(2, 3)) @ [0.6, 0.3, 0.2]
-        load = self.load * (1 + DUTY * rng.uniform(-1, 1) + 0.05 * slow[0]) * (1 - SLACK * slack)
-        shaft_hz = self.shaft_hz * (1 + 0.006 * slow[1] + 0.003 * rng.standard_normal())
-
+        rng, load, shaft_hz = self._running(index, life)
+        load *= 1 - SLACK * slack
         turns = rng.random() + shaft_hz / self.sample_rate_hz * np.arange(samples)
         strength = np.where(self.orders < 3.5, (shaft_hz / self.shaft_hz) ** 2, load / self.load)
         strength = strength * (1 - 0.1 * slack) * (1 + 0.04 * rng.standard_normal(len(self.orders)))
@@ -131,6 +126,19 @@ class RotatingMachine:
         hiss = 0.1 * self.noise * rng.standard_normal((len(CHANNELS), samples))
         level = 1 + 0.03 * (life - 0.5) * np.sin(self.wander[0])  # a sensor's slow, harmless drift
         return np.ascontiguousarray((level * (tonal + ringing + hiss)).T, np.float32)
+
+    def speed_hz(self, index: int, life: float) -> float:
+        """Of the shaft in a snapshot, as a tachometer would tell it."""
+        return self._running(index, life)[2]
+
+    def _running(self, index: int, life: float) -> tuple[np.random.Generator, float, float]:
+        """A snapshot's randomness, its load and the speed of its shaft, Hz."""
+        stream = np.random.SeedSequence(self.seed.entropy, spawn_key=(*self.seed.spawn_key, index))
+        rng = np.random.default_rng(stream)
+        cycles = np.array([0.7, 1.9, 4.3])  # of slow change in a life; for the load and for the speed
+        slow = np.sin(2 * np.pi * cycles * life + self.wander.reshape(2, 3)) @ [0.6, 0.3, 0.2]
+        load = self.load * (1 + DUTY * rng.uniform(-1, 1) + 0.05 * slow[0])
+        return rng, load, self.shaft_hz * (1 + 0.006 * slow[1] + 0.003 * rng.standard_normal())
 
     def _strikes(self, rng: np.random.Generator, worn: float, load: float, shaft_hz: float, samples: int) -> Floats:
         """Force of a bearing fault's impacts, (samples,): a train with slip, modulated by the load zone."""
@@ -221,4 +229,10 @@ def _life(model: RotatingMachine, snapshots: int, samples: int, first: int = 0) 
     for index in range(first, snapshots):
         life = index / (snapshots - 1)
         label = 0 if life < HEALTHY else 1 if life >= FAILING else -1
-        yield Recording(f"{model.name} snapshot {index + 1}", model.snapshot(index, life, samples), label, life)
+        yield Recording(
+            f"{model.name} snapshot {index + 1}",
+            model.snapshot(index, life, samples),
+            label,
+            life,
+            speed_hz=model.speed_hz(index, life),
+        )

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 import wave
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -121,7 +122,19 @@ def test_fleet_folder_end_to_end(tmp_path: Path) -> None:
         assert [one.samples[0, 0] for one in found] == [1, 9, 10, 7, 7]
         assert [one.label for one in found] == [0, 0, 0, 1, 1]
         assert [one.position for one in found] == [0, 0.25, 0.5, 0.75, 1]
+        rest = fleet.machines["machine-2"].recordings(3)
+        assert [(one.name, one.position) for one in rest] == [(one.name, one.position) for one in found[3:]]
     assert [one.label for one in fleet.machines["machine-10"].recordings()] == [0, 0, 0]
+
+
+def test_a_machine_is_read_from_any_recording_on(data: Path) -> None:
+    for path in (data / "femto" / "femto.npz", data / "raw" / "femto", data / "raw" / "ims" / "1st_test", None):
+        machine = next(reversed(open_fleet(path).machines.values()))
+        everything = list(machine.recordings())
+        for first in (0, 1, len(everything)):
+            rest = list(machine.recordings(first))
+            assert [one.name for one in rest] == [one.name for one in everything[first:]]
+            assert [one.position for one in rest] == [one.position for one in everything[first:]]
 
 
 def test_fleet_is_read_lazily(tmp_path: Path) -> None:
@@ -173,6 +186,7 @@ def test_femto_npz(data: Path) -> None:
         np.testing.assert_array_equal([one.label for one in found], raw["Bearing2_1_label"])
         np.testing.assert_allclose(found[-1].samples, x[-1] * raw["lsb"], rtol=1e-6)
     np.testing.assert_allclose([one.position for one in found], index / total)
+    assert {one.speed_hz for one in found} == {27.5}
     scored = open_recordings(path, channels=fleet.channels, sample_rate_hz=25_600)
     assert next(scored).label == -1
 
@@ -200,6 +214,8 @@ def test_ims_folder(data: Path) -> None:
     found = list(fleet.machines["1st_test"].recordings())
     assert [one.name for one in found] == sorted(path.name for path in root.iterdir())
     assert {one.samples.shape for one in found} == {(20_480, 8)}
+    assert {one.speed_hz for one in found} == {2000 / 60}
+    assert found[0].at == datetime(2003, 10, 22, 12, 6, 24, tzinfo=UTC).timestamp()
     assert len(read(root, channels=None, rate=20_000)) == len(found)
 
 
@@ -247,7 +263,7 @@ def test_no_path_opens_the_simulator() -> None:
         ("a.npy", b"\x93NUMPY", "cannot be read"),
         ("a.npy", np.array([[1, None]], object), "object"),
         ("a.wav", b"RIFF\x00\x00", "not a WAV of PCM"),
-        ("a.xlsx", b"PK", "kind '.xlsx', expected CSV, NPY, NPZ or WAV"),
+        ("a.xlsx", b"PK", "kind '.xlsx', expected CSV, NPY, NPZ, WAV, H5, HDF5 or MAT"),
         ("2003.10.22.12.06.24", "1 2\n", "sampled at 20000 Hz, expected 1000 Hz"),
         ("acc_00001.csv", "1,2,3,4,5,6\n", "sampled at 25600 Hz, expected 1000 Hz"),
     ],
@@ -315,7 +331,7 @@ def test_bad_fleet_toml(tmp_path: Path, toml: str, words: str) -> None:
         ("c/1.csv", "expected only normal/ and anomalous/"),
         ("a/anomalus/1.csv", "expected only normal/ and anomalous/"),
         ("a/normal/deeper/1.csv", "a folder, expected CSV"),
-        ("a/normal/2.mat", "kind '.mat', expected CSV, NPY, NPZ or WAV"),
+        ("a/normal/2.xls", "kind '.xls', expected CSV, NPY, NPZ, WAV, H5, HDF5 or MAT"),
         ("a 1/normal/1.csv", "machines 'a 1' and 'a-1' would both be device 'a-1'"),
         ("---/normal/1.csv", "no letter a-z or digit"),
     ],

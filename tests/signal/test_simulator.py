@@ -123,3 +123,13 @@ def test_impossible_fleets_are_refused() -> None:
     for wrong in ({"base": 0}, {"machines": 3, "base": 3}, {"snapshots": 1}, {"sample_rate_hz": 0}):
         with pytest.raises(ValueError, match="expected"):
             simulate_fleet(0, **wrong)
+
+
+def test_the_speed_told_is_the_speed_run() -> None:
+    model = design_machine(3, seed=1)  # its fault is on a ball: the shaft's harmonics stay as they are
+    for index in (0, 7):
+        samples = model.snapshot(index, 0.1, 1 << 16)[:, 0]
+        spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
+        frequency = np.fft.rfftfreq(len(samples), 1 / model.sample_rate_hz)
+        near = np.abs(frequency - model.shaft_hz) < 2
+        assert frequency[near][spectrum[near].argmax()] == pytest.approx(model.speed_hz(index, 0.1), abs=0.2)
