@@ -23,9 +23,10 @@ from fedtiny.config import Config, load_config
 from fedtiny.evaluation import DeviceScores, by_plain_error, by_residuals, by_z_score, figures, split
 from fedtiny.federation.updates import unpack_statistics
 from fedtiny.model.artifact import Release
-from fedtiny.model.detector import Detector, split_index
+from fedtiny.model.detector import Budget, Detector, split_index
 from fedtiny.model.head import Head, solve
 from fedtiny.model.head import statistics as sufficient
+from fedtiny.model.network import Network
 from fedtiny.signal.dataset import machine_features
 from fedtiny.signal.fleet import FleetData, open_fleet
 from fedtiny.trainer.central import central
@@ -68,7 +69,7 @@ class Fleet:
     """One trained release and its devices' data; evaluates heads on them, in int8 and in float."""
 
     def __init__(self, fleet: FleetData, config: Config) -> None:
-        self.config, self.rate = config, config.edge.false_alarm_rate
+        self.config, self.rate = config, config.edge.window_rate
         training = train_release(fleet, config)
         self.release = Release(training.release)
         dense = [layer.get_weights() for layer in training.trained.model.layers if layer.get_weights()]
@@ -79,7 +80,8 @@ class Fleet:
         self.data = {name: split(machine_features(fleet, name, extract)) for name in clients}
         self.detectors = {}
         for name, data in self.data.items():
-            self.detectors[name] = Detector(self.release)
+            budget = Budget(self.rate, len(data.local), len(data.local))
+            self.detectors[name] = Detector(Network(self.release), budget)
             self.detectors[name].adapt(data.local)
 
     def training_data(self, *, int8: bool) -> list[tuple[Array, Array]]:
@@ -100,7 +102,7 @@ class Fleet:
         scores = {}
         for name, data in self.data.items():
             detector = self.detectors[name]
-            detector.set_head(head)
+            detector.network.set_head(head)
             scores[name] = by_residuals(lambda x, d=detector: d.run(x)[1], data, self.rate)  # type: ignore[misc]
         return flat(figures(scores))
 
@@ -122,7 +124,7 @@ class Fleet:
         scores: dict[str, DeviceScores] = {}
         for name, data in self.data.items():
             detector = self.detectors[name]
-            detector.set_head(self.release.head)
+            detector.network.set_head(self.release.head)
             scores[name] = by_plain_error(lambda x, d=detector: d.run(x)[1], data, self.rate)  # type: ignore[misc]
         return flat(figures(scores))
 

@@ -7,7 +7,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -142,52 +141,52 @@ def edge() -> None:
     """The agent on a device."""
 
 
-@edge.command("run", epilog="Example: fedtiny edge run --device pump-07 --data fleet/ --machine pump-07")
+@edge.command("run", epilog="Example: fedtiny edge run --config fedtiny.toml")
 @_config_options
 @click.option("--device", help="Id of this device.")
-@click.option("--data", type=FILE, help="Fleet data to replay. The simulator where none is given.")
-@click.option("--machine", help="Machine of the data; the device's id where it is not given.")
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the simulator.")
+@click.option("--data", "source__data", type=FILE, help="Fleet data to replay. The simulator where none is given.")
+@click.option("--machine", "source__machine", help="Machine of the data; the device's id where it is not given.")
+@click.option("--seed", "source__seed", type=SEED, help="Of the simulator.")
+@click.option("--speed", "source__speed", type=click.FloatRange(0), help="Of a replay; 1: real time, 0: at once.")
+@click.option("--skip", "source__skip", type=click.IntRange(0), help="Recordings of a replay to leave out.")
 @click.option("--state", type=FILE, help="Folder for what must survive a restart.")
 @click.option("--runtime", "edge__runtime", type=click.Choice(["auto", "litert", "tflite"]), help="Interpreter.")
 @click.option("--learn-windows", "edge__learn_windows", type=int, help="First windows, taken as normal.")
-@click.option("--speed", type=click.FloatRange(0), default=1.0, show_default=True, help="1: real time, 0: at once.")
-@click.option("--skip", type=click.IntRange(0), default=0, show_default=True, help="Recordings to leave out.")
 @click.option("--hold-for-revision", type=click.IntRange(0), default=0, help="Replay: wait for it after learning.")
 @click.option("--scores", type=FILE, help="CSV to append every window's score to.")
-@click.option("--exit-at-end", is_flag=True, help="End with the data instead of serving on.")
+@click.option("--exit-at-end", is_flag=True, help="End with the source instead of serving on.")
 def edge_run(
-    config_file: Path | None,
-    data: Path | None,
-    machine: str | None,
-    seed: int,
-    speed: float,
-    skip: int,
-    hold_for_revision: int,
-    scores: Path | None,
-    exit_at_end: bool,
-    **overrides: Any,
+    config_file: Path | None, hold_for_revision: int, scores: Path | None, exit_at_end: bool, **overrides: Any
 ) -> None:
     """Score a machine's vibration, take part in the fleet's rounds, raise alarms.
 
-    A broker that is away is tried again and again; state in --state survives restarts.
+    Samples come from [source] of the configuration: a sensor, a stream, a folder, or data to replay. A broker that is
+    away is tried again and again; what must survive a restart is in --state.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: threads cost a device memory
     config = _load(config_file, **overrides)
-    from fedtiny.edge import Replay, run_agent
-    from fedtiny.errors import DataError
-    from fedtiny.signal.fleet import open_fleet
+    from fedtiny.edge import Run, run_agent
+    from fedtiny.sources import open_source
 
-    fleet = open_fleet(data, seed=seed)
-    name = machine or config.device
-    if name is None:
+    if config.device is None:
         raise click.UsageError("give this device an id: --device, or device = ... in the configuration")
-    if name not in fleet.machines:
-        raise DataError(f"machine {name!r} is not in {data or 'the simulator'}: it has {', '.join(fleet.machines)}")
-    source = f"{data.resolve() if data else f'simulator {seed}'} {name} from {skip}"
-    replay = Replay(fleet.sample_rate_hz, fleet.channels, speed, hold_for_revision, scores, source)
-    recordings = islice(fleet.machines[name].recordings(), skip, None)
-    run_agent(config, replay, recordings, _stop_on_signals(), exit_at_end=exit_at_end)
+    run_agent(config, open_source(config), Run(hold_for_revision, scores, exit_at_end), _stop_on_signals())
+
+
+@edge.command("tell", epilog="Example: fedtiny edge tell pump-07 acknowledge")
+@click.argument("device")
+@click.argument("action", type=click.Choice(["acknowledge", "re-baseline"]))
+@_config_options
+def edge_tell(device: str, action: str, config_file: Path | None, **overrides: Any) -> None:
+    """Tell a device that its alarms were seen, or to learn anew what is normal after maintenance.
+
+    A device that is away finds the message when it comes back.
+    """
+    config = _load(config_file, **overrides)
+    from fedtiny.tell import tell
+
+    tell(config, device, action)
+    click.echo(f"{device}: {action}")
 
 
 @edge.command("score", epilog="Example: fedtiny edge score recordings/ --release release.tflite --json")
@@ -203,7 +202,7 @@ def edge_score(
     """Score a file or folder offline, without a network."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     config = _load(config_file, **overrides)
-    from fedtiny.edge import MODEL
+    from fedtiny.device import MODEL
     from fedtiny.model.artifact import Release
     from fedtiny.offline import score_offline
     from fedtiny.signal.fleet import open_recordings
@@ -216,23 +215,24 @@ def edge_score(
     if not as_json:
         click.echo("recording                        window      score  threshold")
     for row in score_offline(config, release, found):
-        for window, score in enumerate(row.scores.tolist()):
-            learning = score != score
+        for window, finding in enumerate(row.findings):
+            scored = finding.threshold is not None
             if as_json:
                 _echo_json(
                     {
                         "recording": row.recording.name,
                         "window": window,
-                        "score": None if learning else score,
-                        "threshold": row.threshold,
-                        "anomalous": None if learning or row.threshold is None else score >= row.threshold,
+                        "verdict": finding.verdict,
+                        "score": finding.score if scored else None,
+                        "threshold": finding.threshold,
+                        "anomalous": finding.verdict == "anomalous" if scored else None,
                     }
                 )
-            elif learning or row.threshold is None:
-                click.echo(f"{row.recording.name:32} {window:6}   learning")
+            elif finding.threshold is None:
+                click.echo(f"{row.recording.name:32} {window:6}   {finding.verdict}")
             else:
-                mark = "  ANOMALOUS" if score >= row.threshold else ""
-                click.echo(f"{row.recording.name:32} {window:6} {score:10.3f} {row.threshold:10.3f}{mark}")
+                mark = "  ANOMALOUS" if finding.verdict == "anomalous" else ""
+                click.echo(f"{row.recording.name:32} {window:6} {finding.score:10.3f} {finding.threshold:10.3f}{mark}")
 
 
 @main.command(epilog="Example: fedtiny coordinator --release release.tflite --fleet plant --devices 8")

@@ -183,8 +183,8 @@ MONTH_S = 30.4375 * 86400
 class Edge(_Section):
     """The agent on a device.
 
-    The false-alarm budget is a share of the windows, or so many alarms a month of windows that come ``every_s`` seconds;
-    a live stream that gives more windows than that has the others left out.
+    The false-alarm budget is a share of the windows, or so many alarms a month of windows that come every ``every_s``
+    seconds; a live stream that gives more windows than that has the others left out.
     """
 
     runtime: Literal["auto", "litert", "tflite"] = "auto"

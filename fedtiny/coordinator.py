@@ -8,9 +8,9 @@ import logging
 import threading
 import time
 from collections import Counter
-from datetime import UTC, datetime
 from pathlib import Path
 
+from fedtiny.clock import utc_now
 from fedtiny.config import Config
 from fedtiny.errors import ProtocolError, ReleaseError
 from fedtiny.federation.combine import aggregate, check_update
@@ -37,11 +37,6 @@ log = logging.getLogger(__name__)
 TICK_S = 0.25
 STATUS_EVERY_S = 5.0
 REASONS = {"late", "stale", "duplicate", "foreign", "strategy", "update"}
-
-
-def utc_now() -> str:
-    """The time that people read, ISO 8601."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 class Coordinator:

@@ -36,7 +36,8 @@ from fedtiny.evaluation import (
     split,
 )
 from fedtiny.model.artifact import Release
-from fedtiny.model.detector import FEWEST, Detector
+from fedtiny.model.detector import FEWEST, Budget, Detector
+from fedtiny.model.network import Network
 from fedtiny.protocol import codec, topics
 from fedtiny.protocol.messages import Alarm, DeviceStatus, RoundMessage
 from fedtiny.report import render_report
@@ -294,7 +295,7 @@ def _observe(observed: Observed, event: Received, devices: int, screen: Screen, 
         elif topic.kind == "alarm" and topic.device:
             alarm = codec.decode(Alarm, event.payload)
             observed.alarms.setdefault(topic.device, []).append(alarm)
-            screen.say(f"{topic.device}: alarm {alarm.state}, score {alarm.score:.3g} over {alarm.threshold:.3g}")
+            screen.say(f"{topic.device}: {alarm.kind} alarm {alarm.state}: {alarm.reason}")
     except ProtocolError as error:
         screen.say(f"ignored {event.topic}: {error}")
 
@@ -349,12 +350,13 @@ def _evaluate(
     folder: Path,
 ) -> dict[str, Any]:
     """The report's data: what the agents wrote, beside the frozen release and the yardsticks."""
-    methods: dict[str, dict[str, DeviceScores]] = {kind: {} for kind in ("frozen", "calibrated", "federated", "zscore")}
+    kinds = ("frozen", "calibrated", "federated", "judged", "zscore")
+    methods: dict[str, dict[str, DeviceScores]] = {kind: {} for kind in kinds}
     devices = []
-    rate = config.edge.false_alarm_rate
+    rate = config.edge.window_rate
     for name, features in machines.items():
         data = split(features)
-        detector = Detector(release, config.edge.runtime)
+        detector = Detector(Network(release, config.edge.runtime), Budget(rate, len(data.local), len(data.local)))
         detector.adapt(data.local)
 
         def residuals(rows: Any, detector: Detector = detector) -> Any:
@@ -364,9 +366,10 @@ def _evaluate(
         methods["calibrated"][name] = by_residuals(residuals, data, rate)
         methods["zscore"][name] = by_z_score(data, rate)
         rows = _read_scores(folder / f"{name}.csv")
-        held_out = rows["score"][(rows["label"] == 0) & ~rows["learning"]]
-        threshold = float(rows["threshold"][-1])
-        methods["federated"][name] = DeviceScores(held_out, rows["score"][rows["label"] == 1], threshold)
+        normal, failing = (rows["label"] == 0) & ~rows["learning"], rows["label"] == 1
+        ratios, levels = rows["score"] / rows["threshold"], rows["level"]
+        methods["federated"][name] = DeviceScores(levels[normal], levels[failing], float(rows["threshold"][-1]))
+        methods["judged"][name] = DeviceScores(ratios[normal], ratios[failing], 1.0)
         played = features.features[len(features.features) - len(rows["score"]) :]
         status = observed.status[name]
         devices.append(
@@ -375,8 +378,8 @@ def _evaluate(
                 "position": rows["position"].tolist(),
                 "label": rows["label"].tolist(),
                 "frozen": np.square(residuals(played)).mean(axis=1).tolist(),
-                "federated": [None if math.isnan(score) else score for score in rows["score"].tolist()],
-                "threshold": {"frozen": methods["frozen"][name].threshold, "federated": threshold},
+                "federated": [None if math.isnan(ratio) else ratio for ratio in ratios.tolist()],
+                "threshold": {"frozen": methods["frozen"][name].threshold, "federated": 1.0},
                 "alarm_position": _alarm_position(observed.alarms.get(name, []), rows),
                 "bytes_up": observed.up.get(name, 0),
                 "bytes_down": observed.head_bytes * len(observed.rounds),
@@ -384,6 +387,8 @@ def _evaluate(
             }
         )
     results = {kind: figures(scores) for kind, scores in methods.items()} | {"central": central}
+    judged = results.pop("judged")  # against the threshold of its time; the AUC is that of the levels
+    results["federated"] |= {rate: judged[rate] for rate in ("false_alarm_rate", "detection_rate")}
     for device in devices:
         device["auc"] = {kind: result["per_device"].get(device["device"]) for kind, result in results.items()}
     manifest = release.manifest
@@ -431,16 +436,17 @@ def _read_scores(path: Path) -> dict[str, Any]:
         "label": np.array([int(row[2]) for row in rows]),
         "score": scores,
         "learning": np.isnan(scores),
-        "threshold": np.array([float(row[4]) if row[4] else math.nan for row in rows]),
+        "threshold": np.array([float(row[4]) if row[4] else math.nan for row in rows], np.float32),
+        "level": np.array([float(row[6]) for row in rows], np.float32),
     }
 
 
 def _alarm_position(alarms: list[Alarm], rows: dict[str, Any]) -> float | None:
-    """Where the alarm rose that still stands at the end, or None."""
-    if not alarms or alarms[-1].state != "raised":
+    """Where the machine's alarm rose that still stands at the end, or None."""
+    alarms = [alarm for alarm in alarms if alarm.kind == "machine" and alarm.state in ("raised", "cleared")]
+    if not alarms or alarms[-1].state == "cleared":
         return None
-    learned = int(rows["learning"].sum())
-    return float(rows["position"][min(learned + alarms[-1].window - 1, len(rows["position"]) - 1)])
+    return float(rows["position"][min(alarms[-1].window - 1, len(rows["position"]) - 1)])
 
 
 def _print_summary(screen: Screen, summary: dict[str, Any]) -> None:

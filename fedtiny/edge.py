@@ -1,7 +1,7 @@
-"""The edge agent: window -> features -> int8 model -> score -> alarm, and its part in the fleet's rounds.
+"""The edge agent: window -> sensor check -> features -> int8 model -> score -> alarm, and its part in the rounds.
 
-One thread does all the work; the connection's own thread only queues what comes in. The source is read at its own
-pace; messages are taken between recordings.
+One thread does all the work; the connection's own thread only queues what comes in, and a live source has one of its
+own where its buffer needs it. What the device knows is in ``fedtiny.device``; here is what goes in and out.
 """
 
 import csv
@@ -9,229 +9,353 @@ import logging
 import threading
 import time
 import uuid
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, deque
+from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedtiny.clock import utc_now
 from fedtiny.config import Config
-from fedtiny.device_state import DeviceState, Numbers
-from fedtiny.errors import ConfigError, DataError, ProtocolError, ReleaseError
-from fedtiny.federation.local import compute_update
-from fedtiny.federation.participant import Participant, Phase
-from fedtiny.model.alarm import AlarmVote
+from fedtiny.device import Device, Message
+from fedtiny.errors import ConfigError, DataError, ProtocolError, ReleaseError, StorageError
+from fedtiny.evidence import Evidence
+from fedtiny.federation.participant import Phase
+from fedtiny.health import HealthMeter
+from fedtiny.model.alarm import AlarmLife
 from fedtiny.model.artifact import Manifest, Release
-from fedtiny.model.detector import Detector, split_index
+from fedtiny.model.explain import top_bands
+from fedtiny.model.watch import Finding, Watch
+from fedtiny.notify import Notifier
+from fedtiny.outbox import Outbox
 from fedtiny.protocol import codec, topics
 from fedtiny.protocol.messages import (
-    Alarm,
+    AlarmKind,
+    BandShare,
     Command,
     DeviceStatus,
     HeadMessage,
-    Message,
+    HealthReport,
+    PointStatus,
     ReleaseMessage,
     RoundMessage,
     ScoreSummary,
-    UpdateMessage,
 )
-from fedtiny.revision import from_message
-from fedtiny.signal.recording import Recording
-from fedtiny.signal.windows import cut
-from fedtiny.store import atomic_write, locked
-from fedtiny.transport import Connected, Connection, Disconnected, Received
+from fedtiny.signal.framing import Framer
+from fedtiny.signal.recording import Recording, Source
+from fedtiny.signal.sensor import SensorBaseline, check_windows
+from fedtiny.store import locked
+from fedtiny.transport import Connected, Connection, Disconnected, Published, Received
 
 log = logging.getLogger(__name__)
 Array = NDArray[np.float32]
 IDLE_S = 0.25  # at most this long until a stop is noticed
 BATCH = 64  # windows
-SAVE_EVERY_S = 30.0
-MODEL, STATE = "release.tflite", "device.npz"
+SAVE_EVERY_S = STATUS_EVERY_S = 60.0
+MOST_UNSAVED = 1000  # messages
+EVIDENCE = "evidence"
+GONE = ("disconnected", "unreadable", "silent")  # what a source says when it gives nothing: no vote is waited for
 
 
 @dataclass(frozen=True)
-class Replay:
-    """How a recording is played. speed 0: as fast as possible, 1: in real time.
+class Run:
+    """How one run of the agent goes.
 
-    hold_for_revision: stand still after learning until the model is at this revision or later. A live sensor cannot
-    be held; a replay, which is over in a second, would otherwise be past its end before the first round.
-    source: what is played; after a restart the agent goes on where it was in the same source.
+    hold_for_revision: a source that can be held stands still after learning until the model is at this revision or
+    later: a replay, which is over in a second, would otherwise be past its end before the first round.
+    scores: a CSV that every window's score is appended to. exit_at_end: end with the source instead of serving on.
     """
 
-    sample_rate_hz: float
-    channels: tuple[str, ...]
-    speed: float = 0.0
     hold_for_revision: int = 0
     scores: Path | None = None
-    source: str = ""
+    exit_at_end: bool = False
 
 
 class Agent:
-    """One device. Its state folder holds the release it runs and what it has learned."""
+    """One device at work: its source, its connection, and what it knows."""
 
-    def __init__(self, config: Config, replay: Replay) -> None:
+    def __init__(self, config: Config, source: Source, run: Run) -> None:
         if config.device is None:
             raise ConfigError("device: not set; give this device an id (--device, or device = ... in fedtiny.toml)")
-        self._config, self._replay = config, replay
-        self._device, self._folder = config.device, config.state_folder(config.device)
+        self._config, self._source, self._run = config, source, run
+        folder = config.state_folder(config.device)
         self._boot_id = uuid.uuid4().hex[:12]
-        self._state = DeviceState.load(self._folder / STATE)
-        self._participant = Participant()
-        self._detector: Detector | None = None
-        self._features: Any = None  # the release's extractor
-        self._round: RoundMessage | None = None
-        self._pending_head: HeadMessage | None = None
-        self._vote = self._new_vote(self._alarm_stands())
-        self._rejected: Counter[str] = Counter()
-        self._span: list[float] = []
-        self._online = self._source_done = False
-        self._saved = time.monotonic()
-        self._scores: Any = None
-        fleet = config.fleet
-        subscriptions = [topics.fleet_topic(fleet, kind) for kind in ("release", "head", "round")]
-        subscriptions.append(topics.device_topic(fleet, self._device, "command"))
-        offline = DeviceStatus(device=self._device, state="offline", boot_id=self._boot_id)
+        self._device = Device(config, folder, config.device)
+        if self._device.network is not None:
+            self._check_source(self._device.network.release)
+        status = self._topic("status")
+        fleet = [(topics.fleet_topic(config.fleet, kind), 0) for kind in ("release", "head", "round")]
+        offline = DeviceStatus(device=config.device, state="offline", boot_id=self._boot_id)
         self._connection = Connection(
             config.broker,
-            f"fedtiny-{fleet}-{self._device}",
-            subscriptions=[(topic, 1) for topic in subscriptions],
-            will=(topics.device_topic(fleet, self._device, "status"), codec.encode(offline)),
+            f"fedtiny-{config.fleet}-{config.device}",
+            subscriptions=[*fleet, (status, 0), (self._topic("command"), 1)],
+            will=(status, codec.encode(offline)),
+            persistent=True,
+            manual_ack=True,
         )
-        self._restore()
+        self._outbox = Outbox(self._device.store, self._connection)
+        self._evidence = Evidence(
+            folder / EVIDENCE, source.sample_rate_hz, source.channels, most_files=config.edge.evidence_files
+        )
+        self._health, self._notifier = HealthMeter(folder), Notifier()
+        self._round: RoundMessage | None = None
+        self._framer: Framer | None = None
+        self._rejected: Counter[str] = Counter()
+        self._unsaved: list[Message] = []
+        self._span: list[Finding] = []
+        self._over: deque[Array] = deque(maxlen=config.edge.alarm_window)
+        self._speed_hz: float | None = None
+        self._online = self._source_done = False
+        self._announced: int | None = None  # token of this boot's first status; 0: the broker has it
+        self._conflict: str | None = None
+        self._lag_s: float | None = None
+        now = time.monotonic()
+        self._saved = self._heard = self._told = self._held = now
+        self._scores: Any = None
 
     # --- life ---
 
-    def run(self, recordings: Iterator[Recording], stop: threading.Event, *, exit_at_end: bool = False) -> None:
-        """Score ``recordings`` and serve the fleet until ``stop`` is set (or the source ends, where asked)."""
+    def run(self, stop: threading.Event) -> None:
+        """Score the source and serve the fleet until ``stop`` is set (or the source ends, where asked)."""
         self._connection.start()
-        scores: IO[str] | None = None
-        try:
-            if self._replay.scores is not None:
-                scores = open(self._replay.scores, "a", newline="")  # noqa: SIM115
-                self._scores = csv.writer(scores)
-            self._play(recordings, stop)
+        self._notifier.ready()
+        with ExitStack() as last:
+            last.callback(self._device.close)
+            last.callback(self._connection.stop)
+            last.callback(self._end)
+            if self._run.scores is not None:
+                self._scores = csv.writer(last.enter_context(open(self._run.scores, "a", newline="")))
+            self._play(stop)
             self._flush_span()
             self._source_done = not stop.is_set()
-            self._publish_status()
-            while not stop.is_set() and not exit_at_end:
-                self._listen(IDLE_S, stop)
-        finally:
-            if scores is not None:
-                scores.close()
             self._save()
-            if self._online:
-                self._publish("status", self._status("offline"), retain=True)
-            self._connection.stop()
-
-    def _play(self, recordings: Iterator[Recording], stop: threading.Event) -> None:
-        numbers = self._state.numbers
-        if numbers.source != self._replay.source:
-            numbers.source, numbers.recordings, numbers.recording_windows = self._replay.source, 0, 0
-        elif numbers.recordings:
-            log.info("%d recordings were played before the restart", numbers.recordings)
-        done, started, played = numbers.recordings, 0.0, 0.0
-        for number, recording in enumerate(recordings):
-            if number < done:
-                continue
-            while self._must_wait() and not stop.is_set():
+            self._publish_status()
+            while not stop.is_set() and not self._run.exit_at_end:
                 self._listen(IDLE_S, stop)
-            started = started or time.monotonic()
-            self._take(recording, stop)
+
+    def _end(self) -> None:
+        self._notifier.stopping()
+        self._flush_span()
+        self._evidence.close()
+        self._save()
+        if self._online:
+            self._outbox.flush()
+            self._publish_status("offline")
+
+    def _play(self, stop: threading.Event) -> None:
+        position = self._device.position
+        if position.source != self._source.name:
+            position.source, position.cursor, position.windows = self._source.name, "", 0
+        elif position.cursor:
+            log.info("going on behind %s", position.cursor)
+        started, played = 0.0, 0.0
+        for recording in self._source.recordings(position.cursor):
+            if recording is not None:
+                self._heard = time.monotonic()
+                if not recording.follows:
+                    started, played = time.monotonic(), 0.0
+                while self._must_wait() and not self._source.live and not stop.is_set():
+                    self._listen(IDLE_S, stop)
+                self._take(recording, stop)
+                if stop.is_set():
+                    return
+                position.cursor, position.windows = recording.cursor, 0
+                played += len(recording.samples) / self._source.sample_rate_hz
+                self._lag_s = time.monotonic() - started - played if self._source.live else None
+            self._listen(0.0, stop)
             if stop.is_set():
                 return
-            numbers = self._state.numbers
-            numbers.recordings, numbers.recording_windows = number + 1, 0
-            if time.monotonic() - self._saved > SAVE_EVERY_S:
-                self._save()
-                self._publish_status()
-            wait = 0.0
-            if self._replay.speed:
-                played += len(recording.samples) / self._replay.sample_rate_hz / self._replay.speed
-                wait = started + played - time.monotonic()
-            self._listen(wait, stop)
 
     def _must_wait(self) -> bool:
-        base = self._participant.base
-        held = base is not None and base.revision < self._replay.hold_for_revision
-        return self._detector is None or (held and self._participant.phase is Phase.WATCHING)
+        base, watch = self._device.participant.base, self._device.watch
+        held = base is not None and base.revision < self._run.hold_for_revision
+        return watch is None or (held and watch.watching)
+
+    def _keep_time(self) -> None:
+        """What is due by the clock: the store, the status, an alarm that goes on, a source that says nothing."""
+        now = time.monotonic()
+        if now - self._saved > SAVE_EVERY_S:
+            self._save()
+        if now - self._told > STATUS_EVERY_S:
+            self._publish_status()
+        if now - self._held > self._config.edge.alarm_hold_s:
+            self._held = now
+            self._hold_alarms()
+        silence = self._config.edge.silence_s
+        if now - self._heard > silence and not self._source_done:
+            self._heard = now
+            self._sensor_verdict(f"silent: no samples for {silence:g} s")
 
     # --- windows ---
 
     def _take(self, recording: Recording, stop: threading.Event) -> None:
         """Learn from or score all windows of a recording, a batch at a time."""
-        while not stop.is_set():
-            if self._must_wait():
+        if recording.fault:
+            self._sensor_verdict(recording.fault)
+        watch = self._device.watch
+        if watch is None or not len(recording.samples):
+            return
+        manifest = watch.network.release.manifest
+        check_channels(recording, manifest)
+        windows = self._framed(recording, manifest)
+        if not len(windows) and not self._source.live:
+            self._reject("short recording", f"{recording.name}: {len(recording.samples)} samples, under a window")
+        self._speed_hz = recording.speed_hz
+        position = self._device.position
+        while position.windows < len(windows) and not stop.is_set():
+            if self._must_wait() and not self._source.live:
                 self._listen(IDLE_S, stop)
                 continue
-            detector, done = self._require_detector(), self._state.numbers.recording_windows
-            manifest = detector.release.manifest
-            check_channels(recording, manifest)
-            windows = cut(recording.samples, manifest.window, manifest.hop)
-            if not len(windows):
-                self._reject("short recording", f"{recording.name}: {len(recording.samples)} samples, under a window")
-            if done >= len(windows):
-                return
-            missing = self._config.edge.learn_windows - len(self._state.buffer)
-            learning = self._participant.phase is Phase.LEARNING
-            batch = windows[done : done + (min(BATCH, max(missing, 1)) if learning else BATCH)]
-            features = self._features(batch)
-            self._state.numbers.recording_windows = done + len(batch)
-            if learning:
-                self._remember(features)
-                self._record(recording, np.full(len(features), np.nan))
-                if len(self._state.buffer) >= self._config.edge.learn_windows:
-                    self._finish_learning(detector)
-            else:
-                self._watch(recording, features, detector)
+            if self._device.watch is not watch:
+                return  # another release: its windows are other ones
+            position.windows += self._batch(recording, windows[position.windows : position.windows + BATCH])
 
-    def _finish_learning(self, detector: Detector) -> None:
-        detector.adapt(self._state.buffer)
-        self._participant.learned()
-        self._calibrate(detector)
+    def _framed(self, recording: Recording, manifest: Manifest) -> NDArray[Any]:
+        if self._framer is None:
+            every = self._config.edge.every_s or 0.0
+            stride = max(manifest.hop, round(every * manifest.sample_rate_hz))
+            self._framer = Framer(manifest.window, manifest.hop, stride)
+        return self._framer.windows(recording, stream=self._source.live and not recording.cursor)
+
+    def _batch(self, recording: Recording, windows: NDArray[Any]) -> int:
+        """Judge windows until one ends the learning; returns how many were judged."""
+        device, watch = self._device, self._device.watch
+        assert watch is not None
+        release = watch.network.release
+        faults = self._faults(windows, release.manifest)
+        good = [i for i, fault in enumerate(faults) if not fault or fault.startswith("clipping")]
+        features = watch.network.features(windows[good]) if good else None
+        rows = iter(features if features is not None else ())
+        for number, (window, fault) in enumerate(zip(windows, faults, strict=True), 1):
+            device.counters.windows += 1
+            device.counters.sensor_faults += bool(fault)
+            self._sensor_verdict(fault)
+            if fault and not fault.startswith("clipping"):
+                self._record(recording, Finding("unknown", ""))
+                continue
+            watching = watch.watching
+            trusted = not fault and not device.sensor.standing
+            finding = watch.take(next(rows)[None], recording.point, recording.speed_hz, trusted=trusted)
+            if trusted and finding.verdict == "learning" and release.manifest.feature != "given":
+                self._learn_sensor(window[None])
+            self._judge(recording, window, finding)
+            if watch.watching and not watching:
+                self._finish_learning()
+                return number
+        return len(windows)
+
+    def _judge(self, recording: Recording, window: NDArray[Any], finding: Finding) -> None:
+        counters = self._device.counters
+        counters.unknown += finding.verdict == "unknown"
+        score = None if np.isnan(finding.score) else finding.score
+        self._evidence.add(counters.windows, window, recording.at, score)
+        self._record(recording, finding)
+        if score is None:
+            return
+        self._span.append(finding)
+        if finding.verdict == "anomalous" and finding.away is not None:
+            self._over.append(np.square(finding.away) / len(finding.away))
+        if finding.changed:
+            watch = self._device.watch
+            assert watch is not None
+            self._change_alarm("machine", watch.alarm, _why(watch), finding)
+        if len(self._span) >= self._config.edge.score_every:
+            self._flush_span()
+
+    def _faults(self, windows: NDArray[Any], manifest: Manifest) -> list[str]:
+        """What is wrong with the sensor in each window; empty: nothing."""
+        if manifest.feature == "given":
+            finite = np.isfinite(windows).all(axis=(1, 2))
+            return ["" if fine else "dropped: a feature is no number" for fine in finite.tolist()]
+        found = check_windows(windows, self._source.channels, self._device.sensor_baseline)
+        return [fault.text if fault else "" for fault in found]
+
+    def _learn_sensor(self, windows: NDArray[Any]) -> None:
+        seen, before = SensorBaseline.of(windows), self._device.sensor_baseline
+        self._device.sensor_baseline = seen if before is None else before.merged(seen)
+
+    def _sensor_verdict(self, fault: str) -> None:
+        """One vote on the sensor; a source that gives nothing needs no others."""
+        life = self._device.sensor
+        gone = fault.split(":")[0] in GONE
+        changed = life.raise_now() if gone else life.add(over=bool(fault), quiet=not fault)
+        if changed:
+            self._change_alarm("sensor", life, fault or "the sensor is well again")
+
+    def _finish_learning(self) -> None:
+        device = self._device
+        if device.participant.phase is Phase.LEARNING:
+            device.participant.learned()
+        device.settle_head()
         self._save()
         self._publish_status()
         self._answer()
 
-    def _calibrate(self, detector: Detector) -> None:
-        if self._participant.phase is Phase.WATCHING:
-            detector.calibrate(self._state.buffer, self._config.edge.false_alarm_rate)
-
-    def _watch(self, recording: Recording, features: Array, detector: Detector) -> None:
-        assert detector.threshold is not None
-        scores = detector.score(features)
-        self._record(recording, scores)
-        for score in scores.tolist():
-            self._state.numbers.windows += 1
-            self._span.append(score)
-            if self._vote.add(score >= detector.threshold):
-                self._change_alarm(score, detector.threshold, self._vote_words())
-            if len(self._span) >= self._config.edge.score_every:
-                self._flush_span()
-        if not self._vote.raised:
-            self._remember(features[scores < detector.threshold])
-
-    def _remember(self, features: Array) -> None:
-        """Keep normal windows, the oldest go first."""
-        buffer = np.concatenate([self._state.buffer, features]) if len(self._state.buffer) else features
-        limit = max(self._config.edge.buffer_windows, self._config.edge.learn_windows)
-        self._state.buffer = np.ascontiguousarray(buffer[-limit:])
-
-    def _record(self, recording: Recording, scores: NDArray[Any]) -> None:
+    def _record(self, recording: Recording, finding: Finding) -> None:
         if self._scores is not None:
-            base, threshold = self._participant.base, self._require_detector().threshold
+            base = self._device.participant.base
             position = "" if recording.position is None else f"{recording.position:.6f}"
             revision = base.revision if base else 0
-            for score in scores.tolist():
-                self._scores.writerow([recording.name, position, recording.label, score, threshold, revision])
+            row = [finding.score, finding.threshold, revision, finding.level, finding.verdict]
+            self._scores.writerow([recording.name, position, recording.label, *row])
+
+    # --- alarms ---
+
+    def _change_alarm(self, kind: AlarmKind, life: AlarmLife, reason: str, finding: Finding | None = None) -> None:
+        """An alarm's new state: noted durably together with its message, which is sent when the broker is there."""
+        device = self._device
+        evidence = ""
+        details: dict[str, Any] = {}
+        if finding is not None and finding.threshold is not None:
+            details = {"score": finding.score, "threshold": finding.threshold, "point": finding.point}
+            if life.standing:
+                details["bands"] = self._bands()
+                name = f"alarm-{device.book.number + 1:06d}"
+                evidence = f"{name}.npz" if self._evidence.keep(name) else ""
+        alarm = device.book.tell(
+            kind,
+            life.state,
+            utc_now(),
+            reason,
+            evidence,
+            window=device.counters.windows,
+            promised=device.watch.promised if device.watch else None,
+            **details,
+        )
+        log.warning("%s alarm %s: %s", kind, alarm.state, reason)
+        self._save(Message("alarm", self._topic("alarm"), codec.encode(alarm), retain=True))
+
+    def _hold_alarms(self) -> None:
+        """Say again what stands, with the newest score."""
+        device, last = self._device, self._span[-1] if self._span else None
+        messages = []
+        for kind, alarm in device.book.standing.items():
+            window, scored = device.counters.windows, {}
+            if last is not None and kind == "machine":
+                scored = {"score": last.score, "threshold": last.threshold, "bands": self._bands()}
+            held = device.book.tell(kind, "held", utc_now(), alarm.reason, window=window, **scored)  # type: ignore[arg-type]
+            messages.append(Message("alarm", self._topic("alarm"), codec.encode(held), retain=True))
+        if messages:
+            self._save(*messages)
+
+    def _bands(self) -> tuple[BandShare, ...]:
+        watch = self._device.watch
+        if not self._over or watch is None:
+            return ()
+        manifest = watch.network.release.manifest
+        found = top_bands(np.mean(self._over, axis=0), manifest, self._speed_hz)
+        return tuple(BandShare(**band.__dict__) for band in found)
 
     # --- messages ---
 
     def _listen(self, timeout_s: float, stop: threading.Event) -> None:
         """Take what has come in, and what comes within ``timeout_s``."""
+        self._notifier.alive()
+        self._keep_time()
         deadline = time.monotonic() + timeout_s
         while not stop.is_set():
             left = max(0.0, deadline - time.monotonic())
@@ -242,277 +366,232 @@ class Agent:
                 log.info("connected to %s:%d", self._config.broker.host, self._config.broker.port)
                 self._online = True
                 self._publish_status()
-                self._publish_alarm()
+                self._outbox.flush()
             elif isinstance(event, Disconnected):
                 log.warning("%s", event.reason)
                 self._online = False
+            elif isinstance(event, Published):
+                if event.token == self._announced:
+                    self._announced = 0
+                self._outbox.published(event.token)
             elif isinstance(event, Received):
                 try:
                     self._receive(event)
                 except (ProtocolError, ReleaseError) as error:
                     self._reject(event.topic.rsplit("/", 1)[-1], f"{event.topic}: {error}")
                 except DataError as error:  # a release for another kind of sensor
-                    if self._detector is None:
+                    if self._device.network is None:
                         raise
                     self._reject("release", f"{event.topic}: {error}; going on with the release at hand")
+                self._connection.acknowledge(event)
 
     def _receive(self, event: Received) -> None:
         kind = topics.parse(event.topic).kind
         if kind == "release":
             self._take_release(codec.decode(ReleaseMessage, event.payload))
         elif kind == "head":
-            self._take_head(codec.decode(HeadMessage, event.payload))
+            if self._device.take_head(codec.decode(HeadMessage, event.payload)):
+                self._save()
+                self._publish_status()
+                self._answer()
         elif kind == "round":
             self._round = codec.decode(RoundMessage, event.payload)
             self._answer()
         elif kind == "command":
-            codec.decode(Command, event.payload)
-            self._relearn()
+            self._obey(codec.decode(Command, event.payload))
+        elif kind == "status":
+            self._notice(codec.decode(DeviceStatus, event.payload), event.retained)
 
     def _take_release(self, message: ReleaseMessage) -> None:
-        base = self._participant.base
-        if base is not None and base.release_id == message.release_id:
+        release = self._device.open_release(message)
+        if release is None:
             return
-        release = Release(message.tflite)
-        if release.id != message.release_id:
-            raise ProtocolError(f"release: its SHA-256 is {release.id[:12]}, announced as {message.release_id[:12]}")
         self._check_source(release)
-        if self._vote.raised:
-            self._clear_alarm("a new release")
-        self._use(release)
-        atomic_write(self._folder / MODEL, release.data)
-        old = self._state.numbers
-        self._state = DeviceState(
-            Numbers(
-                release_id=release.id,
-                source=old.source,
-                recordings=old.recordings,
-                recording_windows=old.recording_windows,
-                alarm=old.alarm,
-            )
-        )
-        self._participant.release(release.id)
-        self._vote = self._new_vote()
+        self._clear_machine_alarm("a new release")
+        self._device.use_release(release)
+        self._framer = None
         self._save()
-        log.info("release %s taken", release.id[:12])
-        if self._pending_head is not None and self._pending_head.release_id == release.id:
-            self._take_head(self._pending_head)
         self._publish_status()
-
-    def _take_head(self, message: HeadMessage) -> None:
-        base = self._participant.base
-        if base is None or base.release_id != message.release_id:
-            self._pending_head = message  # retained topics come in any order: its release may be behind it
-            return
-        self._pending_head = None
-        if message.revision <= base.revision:
-            return
-        detector = self._require_detector()
-        head = from_message(message, detector.release)
-        detector.set_head(head)
-        self._participant.head(message.revision)
-        self._calibrate(detector)
-        self._state.head = head
-        self._save()
-        log.info("revision %d applied", message.revision)
-        self._publish_status()
-        self._answer()
 
     def _answer(self) -> None:
         """Send this device's update where the open round asks for one."""
-        detector, message = self._detector, self._round
-        if message is None or detector is None or not self._online:
+        message = self._round
+        update = self._device.update_for(message) if message is not None else None
+        if message is None or update is None:
             return
-        if not self._participant.asked(message):
-            return
-        split = split_index(len(self._state.buffer))
-        targets, _, hidden = detector.run(self._state.buffer)
-        update = compute_update(message.strategy, detector.head.weights, hidden, targets, split, message.proximal)
-        payload = codec.encode(
-            UpdateMessage(
-                device=self._device,
-                round_number=message.round_number,
-                base=message.base,
-                strategy=message.strategy,
-                **update.__dict__,
-            )
-        )
-        topic = topics.update_topic(self._config.fleet, self._device, message.shards)
-        self._connection.publish(topic, payload, qos=1)
-        self._participant.last_answered = message.round_number
-        log.info(
-            "round %d: loss %.4f -> %.4f on kept-out windows, %d bytes sent",
-            message.round_number,
-            update.loss_before,
-            update.loss_after,
-            len(payload),
-        )
+        topic = topics.update_topic(self._config.fleet, self._device.name, message.shards)
+        self._save(Message("update", topic, codec.encode(update), key="newest"))
 
-    def _relearn(self) -> None:
-        if self._participant.phase is Phase.WAITING:
+    def _obey(self, command: Command) -> None:
+        device = self._device
+        if not device.first_time(command.id):
             return
-        self._participant.relearn()
-        self._state.buffer = self._state.buffer[:0]
-        if self._vote.raised:
-            self._clear_alarm("re-baseline")
-        self._vote = self._new_vote()
+        log.info("command: %s", command.action)
+        if command.action == "acknowledge":
+            for kind, life in (("machine", device.watch and device.watch.alarm), ("sensor", device.sensor)):
+                if life and life.acknowledge():
+                    self._change_alarm(kind, life, "acknowledged")  # type: ignore[arg-type]
+        else:
+            self._clear_machine_alarm("re-baseline")
+            device.relearn()
         self._save()
         self._publish_status()
-        log.info("re-baseline: learning anew")
 
-    # --- state ---
+    def _clear_machine_alarm(self, reason: str) -> None:
+        watch = self._device.watch
+        self._over.clear()
+        if watch is not None and watch.alarm.reset():
+            self._change_alarm("machine", watch.alarm, reason)
 
-    def _restore(self) -> None:
-        """Go on where the state folder says."""
-        numbers = self._state.numbers
-        path = self._folder / MODEL
-        if not numbers.release_id or not path.exists():
+    def _notice(self, status: DeviceStatus, retained: bool) -> None:
+        """Somebody has written this device's status: this agent, its past, or another one with the same id."""
+        if status.boot_id == self._boot_id or self._announced != 0:
             return
-        try:
-            release = Release.open(path)
-            if release.id != numbers.release_id:
-                raise ReleaseError(f"{path}: not the release of the saved state")
-        except ReleaseError as error:
-            log.error("%s; waiting for the fleet's release", error)
-            self._state = DeviceState(Numbers(alarm=numbers.alarm))
+        if status.state == "offline":  # the will of an earlier life came late
+            if not retained:
+                self._publish_status()
             return
-        self._check_source(release)
-        detector = self._use(release)
-        self._participant.release(release.id)
-        if self._state.head is not None:
-            detector.set_head(self._state.head)
-            self._participant.head(numbers.revision)
-        if self._state.standardisation is not None:
-            detector.standardisation = self._state.standardisation
-        self._participant.last_answered = numbers.last_answered
-        if numbers.phase == Phase.WATCHING.value:
-            self._participant.learned()
-            self._calibrate(detector)
+        if self._conflict != status.boot_id:
+            log.error("another agent uses the id %r: its boot id is %s", self._device.name, status.boot_id)
+            self._conflict = status.boot_id
+            self._publish_status()
 
-    def _save(self) -> None:
-        numbers, participant = self._state.numbers, self._participant
-        if participant.base is not None:
-            numbers.release_id, numbers.revision = participant.base.release_id, participant.base.revision
-        numbers.phase, numbers.last_answered = participant.phase.value, participant.last_answered
-        if self._detector is not None and participant.phase is Phase.WATCHING:
-            self._state.standardisation = self._detector.standardisation
-        self._state.save(self._folder / STATE)
-        self._saved = time.monotonic()
-
-    def _use(self, release: Release) -> Detector:
-        self._detector, self._features = Detector(release, self._config.edge.runtime), release.features
-        return self._detector
+    # --- the release and the source ---
 
     def _check_source(self, release: Release) -> None:
-        manifest, replay = release.manifest, self._replay
-        if abs(manifest.sample_rate_hz - replay.sample_rate_hz) > 0.01 * manifest.sample_rate_hz:
+        manifest, source = release.manifest, self._source
+        if abs(manifest.sample_rate_hz - source.sample_rate_hz) > 0.01 * manifest.sample_rate_hz:
             raise DataError(
-                f"the source has {replay.sample_rate_hz:g} Hz, "
+                f"the source has {source.sample_rate_hz:g} Hz, "
                 f"release {release.id[:12]} expects {manifest.sample_rate_hz:g} Hz"
             )
-        if len(manifest.channels) != len(replay.channels):
+        if len(manifest.channels) != len(source.channels):
             raise DataError(
-                f"the source has channels {', '.join(replay.channels)}; "
+                f"the source has channels {', '.join(source.channels)}; "
                 f"release {release.id[:12]} expects {', '.join(manifest.channels)}"
             )
 
-    def _require_detector(self) -> Detector:
-        if self._detector is None:
-            raise RuntimeError("no release yet")
-        return self._detector
-
-    def _new_vote(self, raised: bool = False) -> AlarmVote:
-        return AlarmVote(self._config.edge.alarm_votes, self._config.edge.alarm_window, raised)
-
     # --- publishing ---
 
-    def _publish(self, kind: str, message: Message, *, qos: int = 1, retain: bool = False) -> None:
-        topic = topics.device_topic(self._config.fleet, self._device, kind)
-        self._connection.publish(topic, codec.encode(message), qos=qos, retain=retain)
+    def _topic(self, kind: str) -> str:
+        assert self._config.device is not None
+        return topics.device_topic(self._config.fleet, self._config.device, kind)
 
-    def _publish_status(self) -> None:
+    def _save(self, *messages: Message) -> None:
+        """State and messages to disk; a disk that is full stops nothing: they wait in memory for the next time."""
+        self._saved = time.monotonic()
+        self._unsaved = [*self._unsaved, *messages][-MOST_UNSAVED:]
+        try:
+            self._device.save(*self._unsaved)
+        except StorageError as error:
+            self._reject("storage", f"{error}; going on without")
+            return
+        self._unsaved = []
         if self._online:
-            self._publish("status", self._status("online"), retain=True)
+            self._outbox.flush()
+
+    def _publish_status(self, state: str = "online") -> None:
+        self._told = time.monotonic()
+        if not self._online:
+            return
+        token = self._connection.publish(self._topic("status"), codec.encode(self._status(state)), retain=True)
+        if self._announced is None:
+            self._announced = token
 
     def _status(self, state: str) -> DeviceStatus:
-        learned = len(self._state.buffer) / self._config.edge.learn_windows
+        device, watch = self._device, self._device.watch
+        health = self._health.measure()
+        points = (
+            {}
+            if watch is None
+            else {
+                name: PointStatus(
+                    learned=d.learned,
+                    promised=d.promised,
+                    threshold=d.threshold,
+                    drift=d.drift.used if d.threshold else 0,
+                )
+                for name, d in watch.detectors.items()
+            }
+        )
+        thresholds = [point.threshold for point in points.values() if point.threshold is not None]
         return DeviceStatus(
-            device=self._device,
+            device=device.name,
             state=state,  # type: ignore[arg-type]
             boot_id=self._boot_id,
-            phase=self._participant.phase.value,
-            learned=min(1.0, learned),
-            base=self._participant.base,
-            windows=self._state.numbers.windows,
-            threshold=self._detector.threshold if self._detector else None,
-            interpreter=self._detector.interpreter if self._detector else "",
-            peak_rss_mb=peak_rss_mb(),
+            phase=device.participant.phase.value,
+            learned=watch.learned if watch else 0.0,
+            promised=watch.promised if watch else 0.0,
+            base=device.participant.base,
+            head=device.in_use,
+            windows=device.counters.windows,
+            threshold=thresholds[0] if len(thresholds) == 1 else None,
+            points=points,
+            unknown=device.counters.unknown,
+            sensor_faults=device.counters.sensor_faults,
+            interpreter=device.network.interpreter if device.network else "",
+            peak_rss_mb=health.peak_rss_mb,
             bytes_up=self._connection.bytes_up,
             bytes_down=self._connection.bytes_down,
+            source=self._source.name,
             source_done=self._source_done,
+            health=HealthReport(
+                cpu_share=health.cpu_share,
+                rss_mb=health.rss_mb,
+                temperature_c=health.temperature_c,
+                throttled_now=health.throttled_now,
+                throttled_since_boot=health.throttled_since_boot,
+                disk_free_bytes=health.disk_free_bytes,
+                state_bytes=health.state_bytes,
+                lag_s=self._lag_s,
+                backlog=self._outbox.waiting,
+                lost=self._outbox.lost,
+            ),
+            conflict=self._conflict,
             rejected=dict(self._rejected),
         )
 
-    def _change_alarm(self, score: float, threshold: float, reason: str) -> None:
-        """Note the alarm's new state, durably, and publish it."""
-        state = "raised" if self._vote.raised else "cleared"
-        log.warning("alarm %s: score %.3g, threshold %.3g", state, score, threshold)
-        alarm = Alarm(
-            device=self._device,
-            state=state,  # type: ignore[arg-type]
-            window=self._state.numbers.windows,
-            at_utc=_utc_now(),
-            score=score,
-            threshold=threshold,
-            reason=reason,
-        )
-        self._state.numbers.alarm = alarm.model_dump_json()
-        self._save()
-        self._publish_alarm()
-
-    def _clear_alarm(self, reason: str) -> None:
-        self._vote = self._new_vote()
-        last = Alarm.model_validate_json(self._state.numbers.alarm)
-        self._change_alarm(last.score, last.threshold, reason)
-
-    def _publish_alarm(self) -> None:
-        """Publish the alarm as it stands; what changed offline is delivered at the next connect, with its own time."""
-        if self._online and self._state.numbers.alarm:
-            self._publish("alarm", Alarm.model_validate_json(self._state.numbers.alarm), retain=True)
-
-    def _alarm_stands(self) -> bool:
-        text = self._state.numbers.alarm
-        return bool(text) and Alarm.model_validate_json(text).state == "raised"
-
-    def _vote_words(self) -> str:
-        window = self._config.edge.alarm_window
-        if self._vote.raised:
-            return f"{self._vote.votes} of the last {window} windows reached the threshold"
-        return f"none of the last {window} windows reached the threshold"
-
     def _flush_span(self) -> None:
+        """A summary of the scores since the last one: sent at once, or spooled while the broker is away."""
         if not self._span:
             return
-        base = self._participant.base
+        scores = [finding.score for finding in self._span]
+        ratios = [finding.score / finding.threshold for finding in self._span if finding.threshold]
+        device, last = self._device, self._span[-1]
+        device.book.trend.append(sum(ratios) / len(ratios))
+        base = device.participant.base
         summary = ScoreSummary(
-            device=self._device,
-            first=self._state.numbers.windows - len(self._span),
-            count=len(self._span),
-            last=self._span[-1],
-            mean=sum(self._span) / len(self._span),
-            max=max(self._span),
-            threshold=self._detector.threshold if self._detector else None,
+            device=device.name,
+            first=device.counters.windows - len(scores),
+            count=len(scores),
+            last=scores[-1],
+            mean=sum(scores) / len(scores),
+            max=max(scores),
+            threshold=last.threshold,
+            largest=max(ratios),
+            level=sum(finding.level for finding in self._span) / len(scores),
+            point=last.point,
             revision=base.revision if base else 0,
-            at_utc=_utc_now(),
+            at_utc=utc_now(),
         )
         self._span.clear()
+        topic, payload = self._topic("score"), codec.encode(summary)
         if self._online:
-            self._publish("score", summary, qos=0)
+            self._connection.publish(topic, payload, qos=0)
+        else:
+            self._save(Message("score", topic, payload))
 
     def _reject(self, kind: str, detail: str) -> None:
         self._rejected[kind] += 1
         if self._rejected[kind] == 1:  # said once a kind, counted always
             log.warning("refused: %s", detail)
+
+
+def _why(watch: Watch) -> str:
+    recent = watch.alarm.recent
+    if watch.alarm.standing:
+        return f"{recent.count('over')} of the last {len(recent)} windows reached the threshold"
+    return f"the last {len(recent)} windows were quiet"
 
 
 def check_channels(recording: Recording, manifest: Manifest) -> None:
@@ -522,28 +601,10 @@ def check_channels(recording: Recording, manifest: Manifest) -> None:
         raise DataError(f"{recording.name}: {found} channels, the release expects {expected}")
 
 
-def _utc_now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def peak_rss_mb() -> float | None:
-    """Peak resident memory of this process in MB (10^6 bytes), or None where the system does not tell."""
-    try:
-        with open("/proc/self/status") as file:
-            kilobytes = next(line.split()[1] for line in file if line.startswith("VmHWM"))
-    except (OSError, StopIteration):
-        return None
-    return int(kilobytes) * 1024 / 1e6
-
-
-def run_agent(
-    config: Config,
-    replay: Replay,
-    recordings: Iterator[Recording],
-    stop: threading.Event,
-    *,
-    exit_at_end: bool = False,
-) -> None:
+def run_agent(config: Config, source: Source, run: Run, stop: threading.Event) -> None:
     """Run the agent of ``config.device`` in its own state folder until ``stop``."""
-    with locked(config.state_folder(config.device or "device")):
-        Agent(config, replay).run(recordings, stop, exit_at_end=exit_at_end)
+    try:
+        with locked(config.state_folder(config.device or "device")):
+            Agent(config, source, run).run(stop)
+    finally:
+        source.close()

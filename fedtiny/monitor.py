@@ -158,8 +158,9 @@ def _device(device: DeviceView, message: messages.Message) -> str | None:
         case messages.Alarm():
             device.alarm = message
             return (
-                f"alarm {message.state}, score {message.score:.3g}, threshold {message.threshold:.3g} "
-                f"{message.reason}".rstrip()
+                f"{message.kind} alarm {message.state}: {message.reason}"
+                + (f", score {message.score:.3g}" if message.score is not None else "")
+                + (f", threshold {message.threshold:.3g}" if message.threshold is not None else "")
             )
         case messages.Command():
             return f"command {message.action}"

@@ -3,64 +3,52 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fedtiny.config import Config
-from fedtiny.device_state import DeviceState
-from fedtiny.edge import STATE, check_channels
+from fedtiny.device import Device, rules_of
+from fedtiny.edge import check_channels
 from fedtiny.errors import DataError
-from fedtiny.federation.participant import Phase
 from fedtiny.model.artifact import Release
-from fedtiny.model.detector import Detector
+from fedtiny.model.network import Network
+from fedtiny.model.watch import Finding, Watch
 from fedtiny.signal.recording import Recording
 from fedtiny.signal.windows import cut
-
-Array = NDArray[np.float32]
+from fedtiny.store import locked
 
 
 @dataclass(frozen=True)
 class ScoredRecording:
-    """A recording with the scores (n,) of its windows, NaN while learning, and the threshold they stand under."""
+    """A recording and what was found in its windows; while learning they have no score."""
 
     recording: Recording
-    scores: Array
-    threshold: float | None
+    findings: tuple[Finding, ...]
 
 
 def score_offline(config: Config, release: Release, recordings: Iterator[Recording]) -> Iterator[ScoredRecording]:
     """Score recordings without a network, with what the device whose folder is ``config.state`` has learned.
 
-    Where it has learned nothing, its first ``learn_windows`` windows are taken as normal, and their scores are NaN.
-    Raises DataError when the recordings end before enough windows were seen.
+    Where it has learned nothing, its first ``learn_windows`` windows are taken as normal. The device's own state stays
+    as it is. Raises DataError when the recordings end before enough windows were seen.
     """
-    manifest = release.manifest
-    detector = Detector(release, config.edge.runtime)
-    state = DeviceState.load(config.state / STATE) if config.state else DeviceState()
-    extract = release.features
-    buffer = np.empty((0, extract.size), np.float32)
-    watching = state.numbers.phase == Phase.WATCHING.value
-    if state.numbers.release_id == release.id and watching and state.standardisation is not None:
-        if state.head is not None:
-            detector.set_head(state.head)
-        detector.standardisation = state.standardisation
-        detector.calibrate(state.buffer, config.edge.false_alarm_rate)
+    manifest, watch = release.manifest, _watch(config, release)
+    count = 0
     for recording in recordings:
         check_channels(recording, manifest)
-        features = extract(cut(recording.samples, manifest.window, manifest.hop))
-        scores = np.full(len(features), np.nan, np.float32)
-        taken = 0
-        if detector.threshold is None:
-            taken = min(len(features), config.edge.learn_windows - len(buffer))
-            buffer = np.concatenate([buffer, features[:taken]])
-            if len(buffer) >= config.edge.learn_windows:
-                detector.adapt(buffer)
-                detector.calibrate(buffer, config.edge.false_alarm_rate)
-        if len(features) > taken:
-            scores[taken:] = detector.score(features[taken:])
-        yield ScoredRecording(recording, scores, detector.threshold)
-    if detector.threshold is None:
+        features = watch.network.features(cut(recording.samples, manifest.window, manifest.hop))
+        count += len(features)
+        findings = (watch.take(features[i : i + 1], recording.point, recording.speed_hz) for i in range(len(features)))
+        yield ScoredRecording(recording, tuple(findings))
+    if not watch.watching:
         raise DataError(
-            f"the recordings hold {len(buffer)} windows of {manifest.window} samples, but "
-            f"{config.edge.learn_windows} are needed to learn what is normal (edge.learn_windows)"
+            f"the recordings hold {count} windows of {manifest.window} samples, but {config.edge.learn_windows} "
+            "of one operating point are needed to learn what is normal (edge.learn_windows)"
         )
+
+
+def _watch(config: Config, release: Release) -> Watch:
+    if config.state is not None:
+        with locked(config.state):
+            device = Device(config, config.state, config.device or "offline")
+            device.close()
+        if device.watch is not None and device.watch.network.release.id == release.id:
+            return device.watch
+    return Watch(Network(release, config.edge.runtime), rules_of(config))

@@ -31,16 +31,18 @@ class Choice:
     loss_personal: float | None = None
 
 
-def choose_head(new: Head, in_use: Head, hidden: Array, targets: Array, split: int, proximal: float) -> Choice:
+def choose_head(new: Head, in_use: Head, hidden: Array, targets: Array, split: int, proximal: float | None) -> Choice:
     """Decide between a ``new`` global head, a personal one made from it, and the one ``in_use``.
 
     hidden: (n, inputs) dequantised int8 activations, targets: (n, outputs) standardised features; the first ``split``
-    windows may be fitted on, the rest is kept out.
+    windows may be fitted on, the rest is kept out. proximal: weight of the personal step; None: no personal head.
     """
     kept_hidden, kept_targets = hidden[split:], targets[split:]
     before, after = (loss(head.weights, kept_hidden, kept_targets) for head in (in_use, new))
     if after > (1 + MARGIN) * before:
         return Choice(in_use, "kept", before, after)
+    if proximal is None:
+        return Choice(new, "global", before, after)
     weights = fit_head(new.weights, hidden, targets, split, proximal)
     personal = loss(weights, kept_hidden, kept_targets)
     if personal > (1 - GAIN) * after:

@@ -12,15 +12,9 @@ not raise again and again (hysteresis).
 
 from collections import deque
 from dataclasses import dataclass, field
-from enum import StrEnum
+from typing import Literal
 
-
-class AlarmState(StrEnum):
-    """Where an alarm stands."""
-
-    CLEAR = "cleared"
-    RAISED = "raised"
-    ACKNOWLEDGED = "acknowledged"
+AlarmState = Literal["cleared", "raised", "acknowledged"]
 
 
 @dataclass
@@ -29,7 +23,7 @@ class AlarmLife:
 
     votes: int
     window: int
-    state: AlarmState = AlarmState.CLEAR
+    state: AlarmState = "cleared"
     recent: deque[str] = field(default_factory=deque)  # "over", "between", "quiet": newest last, ``window`` at most
 
     def __post_init__(self) -> None:
@@ -39,16 +33,16 @@ class AlarmLife:
     @property
     def standing(self) -> bool:
         """Whether it is raised or acknowledged."""
-        return self.state is not AlarmState.CLEAR
+        return self.state != "cleared"
 
     def add(self, *, over: bool, quiet: bool) -> bool:
         """Take the next window's verdict; True when the state changed."""
         self.recent.append("over" if over else "quiet" if quiet else "between")
         if not self.standing and self.recent.count("over") >= self.votes:
-            self.state = AlarmState.RAISED
+            self.state = "raised"
             return True
         if self.standing and self.recent.count("quiet") == self.window:
-            self.state = AlarmState.CLEAR
+            self.state = "cleared"
             return True
         return False
 
@@ -57,19 +51,19 @@ class AlarmLife:
         self.recent.clear()
         if self.standing:
             return False
-        self.state = AlarmState.RAISED
+        self.state = "raised"
         return True
 
     def acknowledge(self) -> bool:
         """Somebody has seen it; True when it was raised."""
-        if self.state is not AlarmState.RAISED:
+        if self.state != "raised":
             return False
-        self.state = AlarmState.ACKNOWLEDGED
+        self.state = "acknowledged"
         return True
 
     def reset(self) -> bool:
         """Forget the votes; True when an alarm stood and is now clear."""
         stood = self.standing
-        self.state = AlarmState.CLEAR
+        self.state = "cleared"
         self.recent.clear()
         return stood

@@ -1,16 +1,17 @@
 """What is normal for one machine at one operating point, and how far a window is from it.
 
 The **baseline** is the machine's first normal windows, in time order: the first ``FIT_SHARE`` of them to fit on, the
-later rest kept out, to measure losses and to calibrate the threshold. It grows until there are windows enough for the
-promised false-alarm budget and then stays as it is, however long the machine runs: what the machine was like when it
-was known to be good is never forgotten. **Recent** normal windows, a ring, feed the fine-tuning of heads
-beside it. The residual model that scores uses the whole baseline; the one that the threshold is calibrated under
-uses the first part only, so that calibration meets windows that it does not know.
+later rest kept out, to measure losses and to calibrate the threshold. It stays as it is, however long the machine runs:
+what the machine was like when it was known to be good is never forgotten. The residual model that scores uses all of
+it; the one that the threshold is calibrated under uses the first part only, so that calibration meets
+windows that it does not know. **Recent** normal windows, a ring, feed the fine-tuning of heads beside it, and the
+scores of the machine's normal **life** sharpen the threshold until it keeps the false-alarm budget.
+
+A window has a **level**, its distance from the baseline, which tells how the machine has changed since; and a
+**score**, its distance from where slow drift has moved the normal to, which the threshold is for.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,31 +21,22 @@ from fedtiny.model.drift import Drift
 from fedtiny.model.network import Network
 from fedtiny.model.ring import Ring
 from fedtiny.model.scoring import ResidualModel, fit_residuals
-from fedtiny.model.threshold import Tail, calibrate_threshold, windows_for_tail, windows_to_promise
+from fedtiny.model.threshold import SAMPLE, Life, calibrate_threshold, windows_to_promise
 from fedtiny.signal.features import Standardisation, adapt_standardisation
 
 Array = NDArray[np.float32]
 FIT_SHARE = 0.6
 FEWEST = 4  # windows: two to fit, two to calibrate
-GROWTH = 1.25  # the baseline is calibrated anew when it has grown by this factor
-BASE_RATE = 0.01  # rarer windows than one in a hundred are left to the tail
+GROWTH = 1.25  # the threshold is found anew when life has grown by this factor
 
 
 @dataclass(frozen=True)
 class Budget:
-    """False alarms that may happen, ``rate`` of the windows, and windows to find the threshold with.
-
-    ``learn``: before anything is scored. ``keep``: at most, half of them in the baseline.
-    """
+    """False alarms that may happen, ``rate`` of the windows; windows to learn from, and to keep for fine-tuning."""
 
     rate: float
     learn: int
     keep: int
-
-    @property
-    def wanted(self) -> int:
-        """Windows that the baseline grows to."""
-        return max(self.learn, min(ceil(windows_to_promise(self.rate) / (1 - FIT_SHARE)), self.keep // 2))
 
 
 class Detector:
@@ -52,16 +44,16 @@ class Detector:
 
     def __init__(self, network: Network, budget: Budget) -> None:
         self.network, self.budget = network, budget
-        size = network.release.features.size
+        size = network.features.size
         self.standardisation: Standardisation = network.release.standardisation
         self.baseline: Array = np.empty((0, size), np.float32)
-        self.recent = Ring(max(budget.keep - budget.wanted, FEWEST), size)
+        self.recent = Ring(max(budget.keep - budget.learn, FEWEST), size)
         self.residuals: ResidualModel | None = None
         self.threshold: float | None = None
         self.drift = Drift(size, 1.0)
-        self.tail = Tail()
-        self._base_threshold = 0.0
-        self._calibrated_at = 0
+        self.life = Life()
+        self._calibrated = 0.0  # the threshold by the baseline alone
+        self._next = 0  # windows of life at which the threshold is found anew
 
     @property
     def learned(self) -> float:
@@ -71,9 +63,7 @@ class Detector:
     @property
     def promised(self) -> float:
         """Share of the windows that the false-alarm budget needs that have been seen; at 1 it is a promise."""
-        kept_out = len(self.baseline) - split_index(len(self.baseline)) if len(self.baseline) >= FEWEST else 0
-        by_baseline = kept_out / windows_to_promise(self.budget.rate)
-        return min(1.0, max(by_baseline, self.tail.count / windows_for_tail(self.budget.rate)))
+        return min(1.0, self.life.count / windows_to_promise(self.budget.rate))
 
     def run(self, features: Array) -> tuple[Array, Array, Array]:
         """(standardised features, residuals, activations before the head) of ``features``."""
@@ -88,10 +78,13 @@ class Detector:
         self.baseline = np.concatenate([self.baseline, normal])
         if self.residuals is not None or len(self.baseline) < self.budget.learn:
             return False
-        fitted = self.baseline[: split_index(len(self.baseline))]
-        self.standardisation = adapt_standardisation(self.network.release.standardisation, fitted)
+        self.adapt(self.baseline[: split_index(len(self.baseline))])
         self.calibrate()
         return True
+
+    def adapt(self, normal: Array) -> None:
+        """Fix the machine's standardisation from normal windows."""
+        self.standardisation = adapt_standardisation(self.network.release.standardisation, normal)
 
     def calibrate(self) -> None:
         """Learn residuals and threshold anew from the baseline, under the network's head; the drift starts anew."""
@@ -102,11 +95,9 @@ class Detector:
         split = split_index(count)
         kept_out = fit_residuals(residuals[:split]).score(residuals[split:])
         self.residuals = fit_residuals(residuals)
-        self._base_threshold = calibrate_threshold(kept_out, max(self.budget.rate, BASE_RATE))
-        self.threshold = calibrate_threshold(kept_out, self.budget.rate)
-        self._calibrated_at = count
-        self._promise()
-        self.drift = Drift(residuals.shape[1], self.threshold)
+        self._calibrated = calibrate_threshold(kept_out, self.budget.rate)
+        self.drift = Drift(residuals.shape[1], self._calibrated)
+        self._sharpen()
 
     def rehead(self) -> None:
         """Calibrate after the network's head has changed; the drift is found again from the recent windows."""
@@ -114,10 +105,9 @@ class Detector:
         for whitened in self.whiten(self.recent.rows()[-100:]):
             self.drift.follow(self.drift.away(whitened))
 
-    def _promise(self) -> None:
-        ratio = self.tail.ratio(self.budget.rate) if self.budget.rate < BASE_RATE else None
-        if ratio is not None:
-            self.threshold = self._base_threshold * ratio
+    def _sharpen(self) -> None:
+        self.threshold = self._calibrated * self.life.factor(self.budget.rate)
+        self._next = max(windows_to_promise(self.budget.rate), int(GROWTH * self.life.count) + 1)
 
     # --- scoring ---
 
@@ -128,30 +118,13 @@ class Detector:
         _, residuals, _ = self.run(features)
         return self.residuals.whiten(residuals)
 
-    def score(self, features: Array) -> Array:
-        """Anomaly scores (n,) float32, as seen from the centre where the drift is; nothing is learned."""
-        away = self.whiten(features) - self.drift.centre
-        return np.square(away).mean(axis=1)
-
-    def follow(self, away: Array, score: float) -> None:
-        """Take one normal window, as seen from the drift's centre, into the drift and the tail."""
-        assert self.threshold is not None
-        self.drift.follow(away)
-        if len(self.baseline) >= self.budget.wanted and self.budget.rate < BASE_RATE:
-            promised = self.promised
-            self.tail.add(score / self._base_threshold)
-            if promised < 1 <= self.promised:
-                self._promise()
-                self.drift.limit = self.threshold
-
-    def remember(self, normal: Array) -> None:
-        """Keep normal windows: in the baseline while it grows, then among the recent ones."""
-        room = max(0, self.budget.wanted - len(self.baseline))
-        if room:
-            self.baseline = np.concatenate([self.baseline, normal[:room]])
-            if len(self.baseline) >= min(GROWTH * self._calibrated_at, self.budget.wanted):
-                self.calibrate()
-        self.recent.add(normal[room:])
+    def live(self, score: float) -> None:
+        """Take the score of a window of normal life into the calibration, until that stands."""
+        done = max(windows_to_promise(self.budget.rate), SAMPLE)
+        if self.life.count < done:
+            self.life.add(score / self._calibrated)
+            if self.life.count >= min(self._next, done):
+                self._sharpen()
 
 
 def split_index(count: int) -> int:

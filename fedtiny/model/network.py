@@ -14,7 +14,7 @@ class Network:
     """Standardised features in, reconstructions and activations out, under the current head."""
 
     def __init__(self, release: Release, runtime: Runtime = "auto", head: Head | None = None) -> None:
-        self.release, self.runtime = release, runtime
+        self.release, self.runtime, self.features = release, runtime, release.features
         self.head = head or release.head
         model = release.data if head is None else release.patched(head)
         self._interpreter = Interpreter(model, runtime, release.hidden_tensor)

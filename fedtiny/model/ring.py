@@ -9,11 +9,9 @@ Array = NDArray[np.float32]
 class Ring:
     """At most ``capacity`` rows of ``size`` float32; the oldest go first."""
 
-    def __init__(self, capacity: int, size: int, rows: Array | None = None) -> None:
-        self._rows = np.empty((capacity, size), np.float32)
+    def __init__(self, capacity: int, size: int) -> None:
+        self._rows = np.zeros((capacity, size), np.float32)
         self._next = self._count = 0
-        if rows is not None:
-            self.add(rows)
 
     def __len__(self) -> int:
         return self._count
@@ -33,3 +31,16 @@ class Ring:
         if self._count < len(self._rows):
             return self._rows[: self._count].copy()
         return np.concatenate([self._rows[self._next :], self._rows[: self._next]])
+
+    def state(self) -> tuple[Array, int, int]:
+        """(all of its memory, the place of the next row, how many rows there are): what ``restore`` takes."""
+        return self._rows, self._next, self._count
+
+    def restore(self, rows: Array, next_row: int, count: int) -> None:
+        """Be as another ring was; one of another size gives its newest rows."""
+        if rows.shape == self._rows.shape:
+            self._rows, self._next, self._count = rows, next_row, count
+            return
+        old = Ring(*rows.shape)
+        old.restore(rows, next_row, count)
+        self.add(old.rows())

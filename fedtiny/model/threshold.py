@@ -1,8 +1,8 @@
 """Scores of normal windows -> the threshold that keeps a false-alarm budget.
 
 ``calibrate_threshold`` needs some dozens of windows and serves budgets of a percent or so. A budget of one alarm a
-month asks for a quantile that no buffer holds: ``Tail`` keeps the largest scores of all normal life, relative to that
-threshold, and extrapolates from them by peaks over threshold.
+month asks for a quantile that no buffer holds. ``Life`` goes on from there: it keeps scores of the machine's normal
+life, relative to that threshold, and the largest of them, and extrapolates by peaks over threshold.
 """
 
 from bisect import insort
@@ -20,6 +20,8 @@ CONFIDENCE = 0.5  # that a threshold keeps its false-alarm rate: as often below 
 BLOCKS = 3
 HIGHEST = {1: 0.0, 2: 0.564, 3: 0.846}  # expected largest of so many standard normal numbers
 GROUP = 5  # neighbouring windows, of which the tail keeps the largest score
+SAMPLE = 1000  # windows
+MOST = 2.0
 MOST_PEAKS = 256
 FEWEST_PEAKS = 20
 BEYOND = 4  # the tail may speak of what was expected a quarter of a time in what it has seen
@@ -65,30 +67,33 @@ def _wilks(n: int, rate: float) -> int:
 
 
 def windows_to_promise(rate: float) -> int:
-    """Normal windows, kept out of all fitting, of which the largest score bounds the quantile (Wilks 1941)."""
-    return ceil(log(1 - CONFIDENCE) / log1p(-rate))
+    """Normal windows, nothing fitted on them, after which ``Life`` can keep a budget of ``rate`` of the windows.
 
-
-def windows_for_tail(rate: float) -> int:
-    """Normal windows until ``Tail`` can say what ``rate`` of them reach."""
-    return max(FEWEST_PEAKS * 10 * GROUP, ceil(1 / (BEYOND * rate)))
+    As many as it takes for the largest of them to bound the quantile (Wilks 1941); for rare alarms, as
+    many as the extrapolation asks for.
+    """
+    return min(ceil(log(1 - CONFIDENCE) / log1p(-rate)), max(FEWEST_PEAKS * 10 * GROUP, ceil(1 / (BEYOND * rate))))
 
 
 @dataclass
-class Tail:
-    """The largest scores of a machine's normal life, as ratios to the threshold of its calibration.
+class Life:
+    """Scores of a machine's normal life behind its calibration, as ratios to the threshold that was found there.
 
-    Neighbouring windows are not independent: of each ``GROUP`` in a row the largest counts. ``count``: windows seen;
-    ``peaks``: the ``MOST_PEAKS`` largest, descending; ``largest``: of the group at hand.
+    They were not there when anything was fitted, and they come later: the best there is to calibrate on. Ratios stay
+    good when a new head changes all scores. The first ``SAMPLE`` are kept as they are; of all, neighbours not being
+    independent, the largest of each ``GROUP``, and of these the ``MOST_PEAKS`` largest.
     """
 
     count: int = 0
-    peaks: list[float] = field(default_factory=list)
-    largest: float = 0.0
+    sample: list[float] = field(default_factory=list)
+    peaks: list[float] = field(default_factory=list)  # descending
+    largest: float = 0.0  # of the group at hand
 
     def add(self, ratio: float) -> None:
-        """Take the next normal window's score over the threshold."""
+        """Take the next normal window's score over the calibrated threshold."""
         self.count += 1
+        if len(self.sample) < SAMPLE:
+            self.sample.append(ratio)
         self.largest = max(self.largest, ratio)
         if self.count % GROUP == 0:
             if len(self.peaks) < MOST_PEAKS or self.largest > self.peaks[-1]:
@@ -96,22 +101,31 @@ class Tail:
                 del self.peaks[MOST_PEAKS:]
             self.largest = 0.0
 
-    def ratio(self, rate: float) -> float | None:
-        """Ratio that groups reach so rarely that at most ``rate`` of the windows do; None: too few windows yet.
+    def factor(self, rate: float) -> float:
+        """What to multiply the threshold by for a budget of ``rate``; 1 until there are windows enough.
+
+        At most ``MOST``: what lies further out than that is not called normal without a new baseline.
+        """
+        if self.count < windows_to_promise(rate):
+            return 1.0
+        if rate * len(self.sample) >= 1 - CONFIDENCE or self.count <= SAMPLE:
+            return min(MOST, calibrate_threshold(np.array(self.sample), rate))
+        return min(MOST, self._beyond(rate))
+
+    def _beyond(self, rate: float) -> float:
+        """Ratio that groups reach so rarely that at most ``rate`` of the windows do: peaks over threshold.
 
         The logarithms of the peaks above the 90 % quantile follow a generalised Pareto distribution (Pickands 1975),
         fitted by probability-weighted moments (Hosking and Wallis, Technometrics 29, 1987).
         """
         groups = self.count // GROUP
         used = min(len(self.peaks) - 1, groups // 10)
-        if self.count < windows_for_tail(rate) or used < FEWEST_PEAKS:
-            return None
         logs = np.log(np.maximum(np.array(self.peaks[: used + 1]), 1e-9))
         start, excess = logs[-1], np.sort(logs[:-1] - logs[-1])
         share = rate * GROUP * groups / used  # of the peaks over the start that lie beyond
-        if share >= 1:
-            return float(np.exp(start))
         mean = excess.mean()
+        if share >= 1 or not mean > 0:
+            return float(np.exp(start))
         weighted = float(((used - 0.65 - np.arange(used)) / used * excess).mean())  # 1 - (i - 0.35) / n, i from 1
         shape = float(np.clip(2 - mean / (mean - 2 * weighted), -0.5, 0.5)) if mean > 2 * weighted else 0.0
         scale = mean * (1 - shape)

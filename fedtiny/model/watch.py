@@ -2,9 +2,11 @@
 
 Pure: no clock, no files, no network. Windows come in as features and in time order; out comes a finding for each.
 Nothing is learned from trouble: windows that reach the threshold, that come under a standing alarm or at
-an unknown operating point enter neither the baseline, nor the drift, nor the fine-tuning.
+an unknown operating point enter neither the baseline, nor the drift, nor the fine-tuning; what counts as normal life is
+decided when the vote has passed over it.
 """
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,14 +38,19 @@ class Rules:
 
 @dataclass(frozen=True)
 class Finding:
-    """What became of one window. ``changed``: the alarm was raised or cleared by it. NaN: no score."""
+    """What became of one window. ``changed``: the alarm was raised or cleared by it. NaN: no score.
+
+    score: distance from where drift has moved the normal to, to compare with ``threshold``; level: distance from the
+    baseline. away: whitened residual (features,); its squares are what each feature contributes to the score.
+    """
 
     verdict: Verdict
     point: str
     score: float = np.nan
+    level: float = np.nan
     threshold: float | None = None
     changed: bool = False
-    away: Array | None = None  # whitened residual (features,); its squares are what each feature contributes
+    away: Array | None = None
 
 
 class Watch:
@@ -55,7 +62,8 @@ class Watch:
         self.detectors: dict[str, Detector] = {}
         self.clusters: Clusters | None = None
         self.first: list[Array] = []  # windows without a tag, before clusters are found
-        self.quietest = np.inf
+        self._lately: deque[tuple[Detector, float]] = deque()
+        self.quietest = np.inf  # of the windows that were learned: log power of the loudest band
 
     @property
     def watching(self) -> bool:
@@ -75,18 +83,18 @@ class Watch:
 
     # --- windows ---
 
-    def take(self, features: Array, point: str = "", speed_hz: float | None = None) -> list[Finding]:
-        """Find out about windows (n, features), one after the other, and learn from the normal ones."""
-        name = name_of(point, speed_hz, list(self.detectors))
-        return [self._take(features[i : i + 1], name) for i in range(len(features))]
+    def take(self, one: Array, point: str = "", speed_hz: float | None = None, *, trusted: bool = True) -> Finding:
+        """Find out about one window (1, features) and learn from it where it is normal and ``trusted``.
 
-    def _take(self, one: Array, name: str) -> Finding:
+        point, speed_hz: the operating point, where the source knows it. Not trusted: the sensor has a fault.
+        """
+        name = name_of(point, speed_hz, list(self.detectors))
         loudest = float(one.max())
-        if self.network.release.manifest.feature != "given" and loudest < self.quietest - STILL:
+        if self._still(loudest):
             return Finding("unknown", name)
         if not name:
             if self.clusters is None:
-                return self._begin(one)
+                return self._begin(one) if trusted else Finding("learning", "")
             label = int(self.clusters(self.network.release.standardisation(one))[0]) if self.rules.points > 1 else 0
             if label < 0:
                 return Finding("unknown", "")
@@ -95,25 +103,42 @@ class Watch:
         if detector is None:
             if len(self.detectors) >= MOST:
                 return Finding("unknown", name)
-            detector = self.detectors[name] = self._new_detector()
+            detector = self.detectors[name] = self.new_detector()
         if detector.threshold is None:
-            if not self.alarm.standing:
+            if trusted and not self.alarm.standing:
                 self.quietest = min(self.quietest, loudest)
                 detector.learn(one)
             return Finding("learning", name)
-        return self._score(one, name, detector)
+        return self._score(one, name, detector, trusted)
 
-    def _score(self, one: Array, name: str, detector: Detector) -> Finding:
+    def _still(self, loudest: float) -> bool:
+        """Whether the machine stands still; given features have no power to tell it by."""
+        known = bool(np.isfinite(self.quietest)) and self.network.release.manifest.feature != "given"
+        return known and loudest < self.quietest - STILL
+
+    def _score(self, one: Array, name: str, detector: Detector, trusted: bool) -> Finding:
         threshold = detector.threshold
         assert threshold is not None
-        away = detector.drift.away(detector.whiten(one)[0])
-        score = float(away @ away) / len(away)
+        whitened = detector.whiten(one)[0]
+        away = detector.drift.away(whitened)
+        score, level = (float(x @ x) / len(x) for x in (away, whitened))
         over = score >= threshold
         changed = self.alarm.add(over=over, quiet=score < self.rules.quiet * threshold)
-        if not over and not self.alarm.standing:
-            detector.follow(away, score)
-            detector.remember(one)
-        return Finding("anomalous" if over else "normal", name, score, threshold, changed, away)
+        if self.alarm.standing:
+            self._lately.clear()
+        elif trusted:
+            self._lived(detector, score)
+            if not over:
+                detector.drift.follow(away)
+                detector.recent.add(one)
+        return Finding("anomalous" if over else "normal", name, score, level, threshold, changed, away)
+
+    def _lived(self, detector: Detector, score: float) -> None:
+        """A window becomes part of normal life once the vote has passed over it: an alarm takes back what led to it."""
+        self._lately.append((detector, score))
+        if len(self._lately) > self.rules.window:
+            before, passed = self._lately.popleft()
+            before.live(passed)
 
     def _begin(self, one: Array) -> Finding:
         """Collect windows without a tag; once there are enough, find their operating points."""
@@ -124,12 +149,13 @@ class Watch:
             self.clusters = find_clusters(z, self.rules.points)
             labels = self.clusters(z)
             for label in range(len(self.clusters.centres)):
-                self.detectors[str(label)] = detector = self._new_detector()
+                self.detectors[str(label)] = detector = self.new_detector()
                 detector.learn(np.array(self.first)[labels == label])
             self.first = []
         return Finding("learning", "")
 
-    def _new_detector(self) -> Detector:
+    def new_detector(self) -> Detector:
+        """For one more operating point."""
         keep = self.rules.keep // (self.rules.points if not self.detectors else max(self.rules.points, MOST // 2))
         return Detector(self.network, Budget(self.rules.rate, self.rules.learn, max(keep, 2 * self.rules.learn)))
 

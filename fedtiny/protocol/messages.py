@@ -188,7 +188,8 @@ class DeviceStatus(Message):
 class ScoreSummary(Message):
     """``device/<device>/score``: a span of anomaly scores. ``first`` is the number of its first window.
 
-    largest: the span's largest score as a share of the threshold that it stood under.
+    largest: the span's largest score as a share of the threshold that it stood under. level: mean distance from the
+    baseline, which shows what the machine has changed since it was learned; scores follow slow drift, levels do not.
     """
 
     device: Id
@@ -199,12 +200,14 @@ class ScoreSummary(Message):
     max: Finite
     threshold: Finite | None = None
     largest: Finite | None = None
+    level: Finite | None = None
     point: str = ""
     revision: Count = 0
     at_utc: str = ""
 
 
 AlarmKind = Literal["machine", "sensor"]
+AlarmEvent = Literal["raised", "held", "acknowledged", "cleared"]
 
 
 class BandShare(Message):
@@ -239,7 +242,7 @@ class Alarm(Message):
     device: Id
     number: Count = 0
     kind: AlarmKind = "machine"
-    state: Literal["raised", "held", "acknowledged", "cleared"]
+    state: AlarmEvent
     window: Count
     at_utc: str
     raised_utc: str = ""

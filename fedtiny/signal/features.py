@@ -14,7 +14,7 @@ from fedtiny.errors import ConfigError
 from fedtiny.signal.windows import WindowPlan
 
 Array = NDArray[np.float32]
-BATCH_SAMPLES = 1 << 15  # worked on at a time: enough to share the cost of a call, and what it takes fits a cache
+BATCH_SAMPLES = 1 << 14  # worked on at a time: enough to share the cost of a call, little enough for a cache
 
 
 class BandEnergies:
@@ -41,8 +41,8 @@ class BandEnergies:
         self._per_bin = np.tile(1 / np.diff(edges), (1, channels, 1))
         self._floors = np.full((1, channels, plan.bands), self.floor, np.float64)
         self._starts = 2 * edges[:-1]  # of the bands, among real and imaginary parts in turn
-        self._average = np.full(n, 1 / n)
-        self._leak = np.fft.rfft(hann)[1].real  # of a mean of 1 into the first bin; a Hann window has no others
+        # what a window's mean puts into the first bin, the only one beside 0 Hz that a Hann window lets it into
+        self._leak = np.full(n, np.fft.rfft(hann)[1].real / n)
         self._batch = max(1, BATCH_SAMPLES // (n * channels))
         self._samples = np.empty((self._batch, channels, n))
 
@@ -62,7 +62,7 @@ class BandEnergies:
     def _features(self, windows: NDArray[Any]) -> NDArray[np.float64]:
         x = self._samples[: len(windows)]
         x[...] = windows.swapaxes(1, 2)
-        leaked = x.dot(self._average) * self._leak
+        leaked = x.dot(self._leak)
         x *= self._hann
         parts = np.fft.rfft(x).view(np.float64)
         parts[..., 2] -= leaked

@@ -49,11 +49,6 @@ def test_real_time_is_kept_and_the_waiting_is_shared() -> None:
     assert max(gaps) < 1.0
 
 
-def test_what_never_changes_is_put_on_every_recording() -> None:
-    settings = Config(device="fan-08", source={"speed": 0, "skip": 118, "speed_hz": 25.0, "point": "load-80"})
-    assert {(one.speed_hz, one.point) for one in open_source(settings).recordings()} == {(25.0, "load-80")}
-
-
 def test_a_machine_that_is_not_there_or_not_named() -> None:
     with pytest.raises(ConfigError, match=r"'press-9' is not in the simulator: it has fan-02"):
         open_source(Config(device="press-9"))

@@ -1,0 +1,44 @@
+"""From the store's spool to the broker: in order, at least once, forgotten when the broker has it.
+
+The connection keeps what it was given until it is acknowledged, across reconnects (see ``fedtiny.transport``), so each
+message is handed over once in the life of this process; the next process begins again at the oldest.
+"""
+
+from fedtiny.device_store import DeviceStore
+from fedtiny.transport import Connection
+
+IN_FLIGHT = 16  # messages handed over and not acknowledged; the rest waits on disk, not in memory
+
+
+class Outbox:
+    """The spool's way out over one connection."""
+
+    def __init__(self, store: DeviceStore, connection: Connection) -> None:
+        self._store, self._connection = store, connection
+        self._sent: dict[int, int] = {}  # token -> spooled id
+        self._newest = 0
+
+    @property
+    def waiting(self) -> int:
+        """Messages that the broker does not have yet."""
+        return sum(backlog.messages for backlog in self._store.backlog().values())
+
+    @property
+    def lost(self) -> int:
+        """Messages that the spool's bounds have pushed out, ever."""
+        return sum(backlog.dropped for backlog in self._store.backlog().values())
+
+    def flush(self) -> None:
+        """Hand over what waits, as far as it is allowed to be on its way at once. Call it while online."""
+        room = IN_FLIGHT - len(self._sent)
+        if room > 0:
+            for message in self._store.waiting(self._newest, room):
+                token = self._connection.publish(message.topic, message.payload, retain=message.retain)
+                self._sent[token], self._newest = message.id, message.id
+
+    def published(self, token: int) -> None:
+        """The broker has a message: forget it, and send the next."""
+        done = self._sent.pop(token, None)
+        if done is not None:
+            self._store.delivered(done)
+            self.flush()
