@@ -5,6 +5,7 @@ A file is read once its size and time of change have stood still for `SETTLE_S`;
 """
 
 import logging
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ class Folder:
     def __init__(self, path: Path, sample_rate_hz: float, channels: tuple[str, ...], *, poll_s: float = 1.0) -> None:
         if path.is_file():
             raise DataError(f"{path}: a file, expected a folder")
-        listing(path)
+        listing(path)  # raises where it is not there
         self._path, self._poll_s = path, poll_s
         self.name = f"folder {path.resolve()}"
         self.sample_rate_hz, self.channels = sample_rate_hz, channels
@@ -68,21 +69,20 @@ class Folder:
         started = gone = False
         while True:
             try:
-                names = self._names()
+                fresh = self._fresh()
             except DataError as error:
                 if not gone:
                     log.warning("%s", error)
-                    yield self._fault(
-                        self._path.name, f"disconnected: {error}", f"{self._done} {self._last}" if self._last else ""
-                    )
+                    cursor = f"{self._done} {self._last}" if self._last else ""
+                    yield self._fault(self._path.name, f"disconnected: {error}", cursor)
                 gone = True
             else:
                 gone = False
                 if not started:  # what is already there is not late: it was read before a restart
-                    self._finished = {name for name in names if self._before(name)}
-                    self._finished |= {self._last} if done == "all" else set()
+                    self._finished = {one for one in fresh if self._before(one) or (one, done) == (self._last, "all")}
+                    fresh = [name for name in fresh if name not in self._finished]
                     started = True
-                yield from self._read_settled(names)
+                yield from self._read_settled(fresh)
             until = time.monotonic() + self._poll_s
             while (left := until - time.monotonic()) > 0:
                 time.sleep(min(left, IDLE_S))
@@ -91,24 +91,33 @@ class Folder:
     def close(self) -> None:
         """Nothing is held open."""
 
-    def _names(self) -> list[str]:
-        """Finished files of a kind that has a reader, in natural order."""
-        names = []
-        for entry in listing(self._path):
-            if entry.suffix.lower() in KINDS or IMS_FILE.fullmatch(entry.name):
-                names.append(entry.name)
-            elif not (skipped(entry) or entry.name.endswith(UNFINISHED) or entry.suffix in self._ignored):
-                self._ignored.add(entry.suffix)
-                log.warning("%s: left alone, and all of its kind; expected %s files", entry, kinds())
-        return names
+    def _fresh(self) -> list[str]:
+        """Files that are not finished with, in natural order."""
+        try:
+            with os.scandir(self._path) as entries:
+                names = {entry.name for entry in entries}
+        except OSError as error:
+            raise DataError(f"{self._path}: cannot be read ({error.strerror})") from None
+        if names:  # an empty one may be a share that has gone for a while
+            self._finished &= names
+        return sorted(filter(self._wanted, names - self._finished), key=natural)
+
+    def _wanted(self, name: str) -> bool:
+        path = Path(name)
+        if name.startswith(".") or name.endswith(UNFINISHED) or skipped(path):
+            return False
+        if path.suffix.lower() in KINDS or IMS_FILE.fullmatch(name):
+            return True
+        if path.suffix not in self._ignored:
+            self._ignored.add(path.suffix)
+            log.warning("%s: left alone, and all of its kind; expected %s files", self._path / name, kinds())
+        return False
 
     def _before(self, name: str) -> bool:
         return natural(name) < natural(self._last)
 
-    def _read_settled(self, names: list[str]) -> Iterator[Recording | None]:
+    def _read_settled(self, fresh: list[str]) -> Iterator[Recording | None]:
         """New files in order, up to the first that is still being written."""
-        self._finished.intersection_update(names)
-        fresh = [name for name in names if name not in self._finished]
         for name in [name for name in fresh if self._before(name)]:
             self._finished.add(name)
             fresh.remove(name)
