@@ -74,13 +74,14 @@ class RowsSource(_Source):
 
 
 class _Sampled(_Source):
+    """``silent_s``: nothing for so long is a fault of the sensor; more than it pauses when it is well."""
+
     sample_rate_hz: Rate
     channels: Names
+    silent_s: Annotated[float, Field(gt=0)] | None = None
 
 
 class _Live(_Sampled):
-    """``silent_s``: nothing for so long is a fault of the sensor; more than it pauses when it is well."""
-
     silent_s: Annotated[float, Field(gt=0)] = 60.0
 
 

@@ -12,10 +12,10 @@ def open_source(settings: config.Config) -> Source:
     """
     told = settings.source
     source = _open(settings)
-    if isinstance(told, config.IioSource | config.MqttSource | config.SerialSource | config.StdinSource):
+    if (silent_s := getattr(told, "silent_s", None)) is not None:
         from fedtiny.sources.silence import Silence
 
-        source = Silence(source, told.silent_s)
+        source = Silence(source, silent_s)
     if told.speed_hz is not None or told.point:
         from fedtiny.sources.tagged import Tagged
 

@@ -91,7 +91,10 @@ class Iio:
             watermark=limit_of(self.sample_rate_hz),
             trigger=self._trigger,
         )
-        return self._dev / folder.name, buffer
+        node = self._dev / folder.name
+        if not os.access(node, os.R_OK):
+            raise DataError(f"{node}: not there or not to be read by this user, expected the device of {folder}")
+        return node, buffer
 
     def _come_back(self) -> Iterator[None]:
         """Wait until the device is there and set up again."""

@@ -43,7 +43,7 @@ class Buffer:
 
     @contextmanager
     def enabled(self) -> Iterator[None]:
-        """The capture runs; OSError where the kernel refuses."""
+        """The capture runs; OSError where the kernel refuses, as it does without a trigger where one is needed."""
         _write(self.folder / "enable", "1")
         try:
             yield

@@ -53,7 +53,8 @@ def test_layouts(tmp_path, take, name, content, rate, values, at) -> None:
     assert one.at == pytest.approx(at if at is not None else (tmp_path / name).stat().st_mtime, abs=1e-3)
 
 
-def test_a_file_is_read_when_it_is_whole(tmp_path, take) -> None:
+def test_a_file_is_read_when_it_is_whole(tmp_path, take, monkeypatch) -> None:
+    monkeypatch.setattr(folder, "SETTLE_S", 0.6)
     found = watch(tmp_path).recordings()
     with (tmp_path / "1.csv").open("w") as file:
         for _ in range(8):  # a slow writer: never still for as long as it takes to settle

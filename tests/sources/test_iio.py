@@ -215,6 +215,9 @@ def test_what_is_not_there_is_named(kernel) -> None:
     write_tree(kernel.sysfs / "iio:device2", {"name": "bme280"})
     with pytest.raises(DataError, match="no buffer: its driver cannot capture"):
         kernel.source("bme280", 400)
+    write_tree(kernel.sysfs / "iio:device3", {**ADXL345, "name": "alone"})
+    with pytest.raises(DataError, match="device3: not there or not to be read by this user"):
+        kernel.source("alone", 400)
     write_tree(kernel.sysfs / "iio:device4", {**ADXL345, "name": "raw", "in_accel_scale": ""})
     with pytest.raises(DataError, match="the unit of in_accel_x is not known"):
         kernel.source("raw", 400)

@@ -4,8 +4,10 @@ import os
 import struct
 import subprocess
 import sys
+import time
 import tty
 from binascii import crc_hqx
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -185,15 +187,20 @@ def serial(port: Port, opened, kind: str, rate: float):
     return opened(open_source(load_config(None, **{f"source__{key}": value for key, value in told.items()})))
 
 
-def ready(found) -> None:
-    """Until the port has been open for a while: what is sent before that is not the sensor's fault."""
-    for _ in range(2):
+def ready(port: Port, found) -> None:
+    """Until the port has been open for a while: what is sent before that is lost, as on a wire."""
+    node = os.path.realpath(port.link)
+    until = time.monotonic() + 20
+    assert next(found) is None
+    while node not in (os.path.realpath(path) for path in Path("/proc/self/fd").iterdir()):
         assert next(found) is None
+        assert time.monotonic() < until
+    assert next(found) is None
 
 
 def test_a_serial_stream_is_cut_and_joined(port, opened, take) -> None:
     found = serial(port, opened, "binary", 1000).recordings()
-    ready(found)
+    ready(port, found)
     values = np.arange(1200, dtype=np.float32).reshape(600, 2)
     for seq in range(60):
         port.send(frame(seq, values[10 * seq : 10 * seq + 10]))
@@ -209,7 +216,7 @@ def test_a_serial_stream_is_cut_and_joined(port, opened, take) -> None:
 
 def test_an_unplugged_port_is_said_once_and_opened_again(port, opened, take) -> None:
     found = serial(port, opened, "csv", 1000).recordings()
-    ready(found)
+    ready(port, found)
     port.send(b"1,2\n3,4\n5,6\n")
     assert np.concatenate([one.samples for one in take(found, samples=2)]).tolist() == [[3, 4], [5, 6]]
     port.unplug()
@@ -232,7 +239,7 @@ def test_a_consumer_that_is_busy_loses_data_and_is_told(port, opened, take, monk
     monkeypatch.setattr(stream, "BUFFER_BYTES", 2000)
     source = serial(port, opened, "binary", 1000)
     found = source.recordings()
-    ready(found)
+    ready(port, found)
     for seq in range(200):  # nobody reads
         port.send(frame(seq, RAMP))
     taken = take(found, samples=100)
