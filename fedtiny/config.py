@@ -65,12 +65,16 @@ class ReplaySource(_Source):
 
 
 class RowsSource(_Source):
-    """Ready-made features: a CSV with a header, a row a snapshot; ``channels`` picks the columns."""
+    """Ready-made features: a CSV with a header, a row a snapshot.
+
+    ``channels`` picks the columns; ``time`` is the one with each row's time.
+    """
 
     kind: Literal["rows"]
     path: Path
     channels: Names | None = None
     sample_rate_hz: Rate = 1.0
+    time: str | None = None
 
 
 class _Sampled(_Source):

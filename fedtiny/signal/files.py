@@ -20,7 +20,7 @@ FEMTO_HZ, FEMTO_CHANNELS = 25_600.0, ("horizontal", "vertical")
 FEMTO_SPEED_HZ = {"1": 30.0, "2": 27.5, "3": 25.0}  # of the shaft, by condition
 IMS_HZ, IMS_SPEED_HZ = 20_000.0, 2000 / 60
 
-FEMTO_FILE = re.compile(r"acc_\d+\.csv")
+FEMTO_FILE, FEMTO_TEMPERATURES = re.compile(r"acc_\d+\.csv"), re.compile(r"temp_\d+\.csv")
 IMS_FILE = re.compile(r"\d{4}(\.\d\d){5}")
 
 

@@ -40,7 +40,7 @@ def _open(settings: config.Config) -> Source:
         case config.RowsSource():
             from fedtiny.sources.rows import Rows
 
-            return Rows(source.path, source.channels, source.sample_rate_hz)
+            return Rows(source.path, source.channels, source.sample_rate_hz, source.time)
         case config.IioSource():
             from fedtiny.sources.iio import Iio
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from fedtiny.errors import DataError
 from fedtiny.signal.checks import listing, natural
-from fedtiny.signal.files import IMS_FILE, KINDS, ims_time, kinds, read_alone, skipped
+from fedtiny.signal.files import FEMTO_TEMPERATURES, IMS_FILE, KINDS, ims_time, kinds, read_alone, skipped
 from fedtiny.signal.recording import IDLE_S, Recording
 
 SETTLE_S = 1.0
@@ -104,7 +104,7 @@ class Folder:
 
     def _wanted(self, name: str) -> bool:
         path = Path(name)
-        if name.startswith(".") or name.endswith(UNFINISHED) or skipped(path):
+        if name.startswith(".") or name.endswith(UNFINISHED) or skipped(path) or FEMTO_TEMPERATURES.fullmatch(name):
             return False
         if path.suffix.lower() in KINDS or IMS_FILE.fullmatch(name):
             return True

@@ -6,6 +6,7 @@ import math
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
@@ -25,22 +26,30 @@ class Rows:
         path: The table; its rows in time order.
         channels: Columns to take, in this order; None takes all.
         sample_rate_hz: Rows a second when the table was made.
+        time: Column with the time of each row, Unix seconds or ISO 8601 (UTC where it names no zone); None: none.
     """
 
     live = False
 
-    def __init__(self, path: Path, channels: tuple[str, ...] | None = None, sample_rate_hz: float = 1.0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        channels: tuple[str, ...] | None = None,
+        sample_rate_hz: float = 1.0,
+        time: str | None = None,
+    ) -> None:
         self._path = path
         self.name = f"rows {path.resolve()}"
         self.sample_rate_hz = sample_rate_hz
         with _table(path) as lines:
             header = [name.strip() for name in next(csv.reader(lines), [])]
-        self.channels = tuple(channels or header)
-        for name in self.channels:
+        self.channels = tuple(channels or (name for name in header if name != time))
+        for name in self.channels if time is None else (*self.channels, time):
             if header.count(name) != 1:
                 found = ", ".join(header[:20]) or "an empty file"
                 raise DataError(f"{path}: column {name!r} is expected once in the header; found {found}")
         self._width, self._columns = len(header), [header.index(name) for name in self.channels]
+        self._time = None if time is None else header.index(time)
 
     def recordings(self, after: str = "") -> Iterator[Recording]:
         """A recording a row, (1, features), from behind row ``after`` (1 is the first below the header)."""
@@ -48,7 +57,8 @@ class Rows:
         with _table(self._path) as lines:
             for row, cells in enumerate(csv.reader(lines)):
                 if row >= first and cells:
-                    yield Recording(f"{self._path.name} row {row}", self._sample(row, cells), cursor=str(row))
+                    name = f"{self._path.name} row {row}"
+                    yield Recording(name, self._sample(row, cells), at=self._at(row, cells), cursor=str(row))
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -68,6 +78,23 @@ class Rows:
                 )
             values.append(value)
         return np.array([values], np.float32)
+
+    def _at(self, row: int, cells: list[str]) -> float | None:
+        if self._time is None:
+            return None
+        try:
+            return _seconds(cells[self._time])
+        except ValueError:
+            found = cells[self._time][:40]
+            raise DataError(f"{self._path}: row {row}: time {found!r}, expected Unix seconds or ISO 8601") from None
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        found = datetime.fromisoformat(text.strip())
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
 @contextmanager

@@ -48,6 +48,7 @@ def test_files_there_and_files_to_come_in_natural_order(tmp_path, take) -> None:
 )
 def test_layouts(tmp_path, take, name, content, rate, values, at) -> None:
     (tmp_path / name).write_text(content)
+    (tmp_path / "temp_00001.csv").write_text("9,39,39,65664,65.1\n")  # beside FEMTO's own
     (one,) = take(watch(tmp_path, rate).recordings(), samples=1)
     np.testing.assert_allclose(one.samples[0], values, rtol=1e-6)
     assert one.at == pytest.approx(at if at is not None else (tmp_path / name).stat().st_mtime, abs=1e-3)

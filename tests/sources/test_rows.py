@@ -33,6 +33,7 @@ def test_columns_by_name_a_row_a_recording(table, name) -> None:
         np.stack([one.samples for one in found]), np.float32([[[3, 0.5]], [[-1e-3, 0.25]], [[4, 2]]])
     )
     assert found[0].samples.dtype == np.float32
+    assert found[0].at is None
     for done, one in enumerate(found, 1):
         assert [one.name for one in source.recordings(one.cursor)] == [one.name for one in found[done:]]
 
@@ -52,6 +53,15 @@ def test_columns_by_name_a_row_a_recording(table, name) -> None:
 def test_what_is_refused(table, text, words) -> None:
     with pytest.raises(DataError, match=words):
         list(Rows(table(text), ("rms",)).recordings())
+
+
+def test_the_time_of_a_row(table) -> None:
+    for text in ("1076581959", "2004-02-12 10:32:39", "2004-02-12T11:32:39+01:00"):
+        source = Rows(table(f"rms,when\n1,{text}\n"), time="when")
+        assert source.channels == ("rms",)
+        assert [one.at for one in source.recordings()] == [1076581959]
+    with pytest.raises(DataError, match="row 1: time 'noon', expected Unix seconds or ISO 8601"):
+        list(Rows(table("rms,when\n1,noon\n"), time="when").recordings())
 
 
 def test_a_damaged_or_missing_file(table, tmp_path) -> None:
