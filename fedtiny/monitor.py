@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MAX_DEVICES = 10_000
 RECENT = 5
+OTHER_LINES = 11  # on the screen beside the devices and what happened recently, at most
+NAMED = 6  # devices or kinds in one line of counts
 REFRESH_S = 0.25
 QUIET_S = 1.0
 ONCE_TIMEOUT_S = 10.0
@@ -71,7 +73,8 @@ class FleetView:
         """Take in one message that came at Unix time ``at``.
 
         Returns it as what JSON can hold: at, kind, device, retained and its fields, with the size in bytes in
-        the place of a tensor or file (``weights`` becomes ``weights_bytes``). None when it was garbage.
+        the place of a tensor or file (``weights`` becomes ``weights_bytes``); an alarm's own kind is
+        ``alarm_kind``. None when it was garbage.
         """
         kind = "topic"
         try:
@@ -100,7 +103,7 @@ class FleetView:
             if isinstance(value, bytes):
                 event[f"{name}_bytes"] = len(value)
             elif name != "device":
-                event[name] = value
+                event[name if name not in event else f"{kind}_{name}"] = value
         return event
 
     def _decode(self, where: topics.Topic, payload: bytes) -> messages.Message | None:
@@ -196,7 +199,7 @@ def run_monitor(config: Config, *, as_json: bool, once: bool, timeout_s: float |
             nonlocal drawn
             if event is None or time.monotonic() - drawn > REFRESH_S:
                 drawn = time.monotonic()
-                rows = console.height - 8 - RECENT  # the other lines, at most
+                rows = console.height - OTHER_LINES - RECENT
                 live.update(render(config, view, link, time.time(), console, rows=rows), refresh=True)
 
         _follow(config, view, draw, once, timeout_s)
@@ -276,12 +279,17 @@ def render(config: Config, view: FleetView, link: str, now: float, console: "Con
     hidden = 0 if rows is None else len(view.devices) - max(rows, 1)
     if hidden > 0:
         parts.append(Text(f"... and {hidden} more devices", style="dim"))
-    counted = [("garbage", view.garbage)]
-    if view.status:
-        counted.append(("rejected by the coordinator", Counter(view.status.rejected)))
-    for what, counts in counted:
-        if counts:
-            text = ", ".join(f"{plain(kind)} {count}" for kind, count in counts.most_common(6))
+    statuses = {name: device.status for name, device in view.devices.items() if device.status is not None}
+    if conflicts := [name for name, status in statuses.items() if status.conflict]:
+        more = ", ..." if len(conflicts) > NAMED else ""
+        parts.append(Text(f"two agents use the id of {', '.join(conflicts[:NAMED])}{more}", style="bold red"))
+    for what, counts in (
+        ("windows with a sensor fault", Counter({name: status.sensor_faults for name, status in statuses.items()})),
+        ("windows at unknown operating points", Counter({name: status.unknown for name, status in statuses.items()})),
+        ("garbage", view.garbage),
+        ("rejected by the coordinator", Counter(view.status.rejected if view.status else {})),
+    ):
+        if text := ", ".join(f"{plain(name)} {count}" for name, count in counts.most_common(NAMED) if count):
             parts.append(Text(f"{what}: {text}", style="yellow"))
     parts += [Text(line, style="dim") for line in view.recent]
     for part in parts:
@@ -322,12 +330,12 @@ def _table(view: FleetView, now: float, rows: int | None) -> "Table":
         table.add_column(title, no_wrap=True, justify="right" if right else "left")
     first = sorted(view.devices.items(), key=lambda item: (not _raised(item[1]), _natural(item[0])))
     for name, device in first[: None if rows is None else max(rows, 1)]:
-        status, raised = device.status, _raised(device)
+        status, raised, standing = device.status, _raised(device), _standing(device)
         state = status.state if status else "?"
         phase, base, memory = "-", "-", "-"
         if status:
-            phase = f"learn {status.learned:.0%}" if status.phase == "learning" else status.phase
-            base = f"{status.base.release_id[:6]}/{status.base.revision}" if status.base else "-"
+            phase = _phase(status)
+            base = f"{status.base.release_id[:6]}/{status.base.revision}{_head(status)}" if status.base else "-"
             memory = f"{status.peak_rss_mb:.0f}" if status.peak_rss_mb is not None else "-"
         behind = bool(view.head and status and status.base and status.base.revision < view.head.revision)
         table.add_row(
@@ -337,7 +345,7 @@ def _table(view: FleetView, now: float, rows: int | None) -> "Table":
             phase,
             _age(now - device.heard_at) if device.heard_at is not None else "-",
             Text(_score(device), style="red" if raised else ""),
-            Text("RAISED" if raised else "-", style="bold red" if raised else ""),
+            Text(standing or "-", style="bold red" if raised else "yellow" if standing else ""),
             memory,
         )
     return table
@@ -349,7 +357,29 @@ def _natural(name: str) -> list[str | int]:
 
 
 def _raised(device: DeviceView) -> bool:
-    return device.alarm is not None and device.alarm.state == "raised"
+    """Whether an alarm stands that nobody has acknowledged."""
+    return device.alarm is not None and any(alarm.state == "raised" for alarm in device.alarm.standing)
+
+
+def _standing(device: DeviceView) -> str:
+    """The alarms that stand: RAISED is the machine's, SENSOR the sensor's; in small letters once acknowledged."""
+    words = {"machine": "raised", "sensor": "sensor"}
+    alarms = device.alarm.standing if device.alarm else ()
+    return " ".join(words[a.kind].upper() if a.state == "raised" else f"{words[a.kind]} ack" for a in alarms)
+
+
+def _phase(status: messages.DeviceStatus) -> str:
+    """With the share of what it waits for: of the windows to learn, then of those that back the false-alarm promise."""
+    if status.phase == "learning":
+        return f"learn {status.learned:.0%}"
+    if status.phase == "watching" and status.promised < 1:
+        return f"watch {status.promised:.0%}"
+    return status.phase
+
+
+def _head(status: messages.DeviceStatus) -> str:
+    """What a device scores with in the place of the fleet's head: its own step, or an older one that it kept."""
+    return {"personal": " own", "kept": " kept"}.get(status.head.use if status.head else "", "")
 
 
 def _score(device: DeviceView) -> str:

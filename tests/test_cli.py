@@ -82,4 +82,4 @@ def test_score_says_how_many_windows_are_missing(release_path, tmp_path):
     np.savetxt(tmp_path / "one.csv", np.ones((2048, 2)), delimiter=",")
     found = run("edge", "score", tmp_path / "one.csv", "--release", release_path)
     assert found.exit_code == 1
-    assert "hold 1 windows of 2048 samples, but 60 are needed" in found.output
+    assert "hold 1 windows of 2048 samples, but 60 of one operating point are needed" in found.output

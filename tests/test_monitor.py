@@ -9,7 +9,7 @@ from rich.console import Console
 from fedtiny.broker import EmbeddedBroker
 from fedtiny.config import load_config
 from fedtiny.errors import TransportError
-from fedtiny.monitor import FleetView, render, run_monitor
+from fedtiny.monitor import OTHER_LINES, RECENT, FleetView, render, run_monitor
 from fedtiny.protocol import codec, messages, topics
 from fedtiny.transport import Connection
 
@@ -18,7 +18,8 @@ BASE = messages.Base(release_id=RELEASE, revision=2)
 HEAD = messages.HeadMessage(release_id=RELEASE, revision=3, weights=bytes(400), output_min=-4, output_max=5, devices=8)
 
 
-def alarm(device, reason="3 of 5 windows above the threshold"):
+def alarm(device, reason="3 of 5 windows above the threshold", standing=None):
+    standing = (stands(),) if standing is None else standing
     return messages.Alarm(
         device=device,
         state="raised",
@@ -27,18 +28,26 @@ def alarm(device, reason="3 of 5 windows above the threshold"):
         score=7.31,
         threshold=1.25,
         reason=reason,
+        standing=standing,
     )
 
 
-def status(device, state="online"):
+def stands(kind="machine", state="raised"):
+    return messages.StandingAlarm(kind=kind, state=state, raised_utc="2026-11-23T11:00:01Z")
+
+
+def status(device, state="online", **fields):
     return messages.DeviceStatus(
-        device=device,
-        state=state,
-        phase="learning",
-        learned=0.45,
-        base=BASE,
-        threshold=1.25,
-        peak_rss_mb=61.2,
+        **{
+            "device": device,
+            "state": state,
+            "phase": "learning",
+            "learned": 0.45,
+            "base": BASE,
+            "threshold": 1.25,
+            "peak_rss_mb": 61.2,
+        }
+        | fields
     )
 
 
@@ -50,7 +59,9 @@ def tell(view, device, message, kind, at=1_000.0, retained=False):
 def screen(view, now=1_010.0, height=24):
     console = Console(width=80, height=height, color_system=None)
     with console.capture() as capture:
-        drawn = render(load_config(None), view, "broker b:1 connected", now, console, rows=height - 13)
+        drawn = render(
+            load_config(None), view, "broker b:1 connected", now, console, rows=height - OTHER_LINES - RECENT
+        )
         console.print(drawn)
     return capture.get().splitlines()
 
@@ -96,7 +107,39 @@ def test_table_shows_each_device_with_the_alarmed_first():
         ["m2", "online", "3fa23f/2", "learn", "45%", "10s", "-", "/", "1.25", "-", "61"],
     ]
     assert any("2 of 3 devices online" in line for line in lines)
-    assert "m10: alarm raised, score 7.31" in lines[-1]
+    assert "m10: machine alarm raised: 3 of 5 windows" in lines[-1]
+
+
+def test_table_shows_how_far_the_promise_is_backed_and_which_head_is_in_use():
+    view = FleetView()
+    own, kept = (messages.HeadInUse(use=use, revision=2) for use in ("personal", "kept"))
+    tell(view, "m1", status("m1", phase="watching", promised=0.63, head=own), "status")
+    tell(view, "m2", status("m2", phase="watching", promised=1.0, head=kept), "status")
+    rows = [line.split() for line in screen(view) if line.startswith("m")]
+    assert [row[2:-5] for row in rows] == [
+        ["3fa23f/2", "own", "watch", "63%", "10s"],
+        ["3fa23f/2", "kept", "watching", "10s"],
+    ]
+
+
+def test_alarms_of_the_sensor_and_acknowledged_ones_are_told_apart():
+    view = FleetView()
+    seen, sensor = stands(state="acknowledged"), stands("sensor")
+    for device, standing in (("m1", ()), ("m2", (seen,)), ("m3", (seen, sensor))):
+        tell(view, device, alarm(device, standing=standing), "alarm")
+    rows = [line.split() for line in screen(view) if line.startswith("m")]
+    assert [row[0] for row in rows] == ["m3", "m1", "m2"]  # what nobody has seen comes first
+    assert [row[8:-1] for row in rows] == [["raised", "ack", "SENSOR"], ["-"], ["raised", "ack"]]
+
+
+def test_what_a_device_says_of_its_troubles_is_shown():
+    view = FleetView()
+    tell(view, "m1", status("m1", conflict="aa" * 6, unknown=12, sensor_faults=3), "status")
+    tell(view, "m2", status("m2", unknown=40), "status")
+    lines = screen(view)
+    assert "two agents use the id of m1" in lines
+    assert "windows with a sensor fault: m1 3" in lines
+    assert "windows at unknown operating points: m2 40, m1 12" in lines
 
 
 def test_a_large_fleet_fits_the_screen():
@@ -110,7 +153,7 @@ def test_a_large_fleet_fits_the_screen():
     lines = screen(view)
     assert len(lines) <= 24
     assert max(map(len, lines)) <= 80
-    assert any("and 189 more devices" in line for line in lines)
+    assert any("and 192 more devices" in line for line in lines)
 
 
 def test_untrusted_text_cannot_steer_the_terminal():
@@ -141,6 +184,7 @@ def test_once_shows_what_is_retained(tmp_path, capsys):
         run_monitor(config, as_json=True, once=True, timeout_s=None)
         events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         assert {(event["kind"], event["device"]) for event in events} == {("head", None), ("alarm", "m1")}
+        assert next(event["alarm_kind"] for event in events if event["kind"] == "alarm") == "machine"
         run_monitor(config, as_json=False, once=True, timeout_s=None)
         assert "m1" in capsys.readouterr().out
 

@@ -1,18 +1,13 @@
-import json
 import random
 import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 
-from fedtiny.device_state import DeviceState, Numbers
 from fedtiny.errors import ConfigError, StorageError
 from fedtiny.federation.local import LocalUpdate
 from fedtiny.ledger import Ledger
-from fedtiny.model.head import Head
-from fedtiny.signal.features import Standardisation
 from fedtiny.store import atomic_write, locked
 
 WRITER = """
@@ -150,76 +145,6 @@ def test_damage_to_the_ledger_is_named(tmp_path):
     (tmp_path / "ledger.sqlite").write_bytes(b"not a database" * 100)
     with pytest.raises(StorageError, match=r"ledger\.sqlite"):
         Ledger(tmp_path)
-
-
-@pytest.fixture
-def state(rng) -> DeviceState:
-    scale = Standardisation(rng.normal(size=6).astype(np.float32), np.ones(6, np.float32))
-    head = Head(rng.normal(size=(6, 4)).astype(np.float32), -1.25, 3.5)
-    buffer = rng.normal(size=(20, 6)).astype(np.float32)
-    return DeviceState(Numbers(RELEASE, 3, "watching", 4, 100, 50, True), buffer, scale, head)
-
-
-def same(a: DeviceState, b: DeviceState) -> bool:
-    return (
-        a.numbers == b.numbers
-        and np.array_equal(a.buffer, b.buffer)
-        and np.array_equal(a.head.weights, b.head.weights)
-        and (a.head.output_min, a.head.output_max) == (b.head.output_min, b.head.output_max)
-        and np.array_equal(a.standardisation.mean, b.standardisation.mean)
-        and np.array_equal(a.standardisation.deviation, b.standardisation.deviation)
-    )
-
-
-def test_a_device_remembers(tmp_path, state):
-    path = tmp_path / "new folder" / "device.npz"
-    assert DeviceState.load(path).numbers == Numbers()
-    state.save(path)
-    assert same(DeviceState.load(path), state)
-    DeviceState().save(path)
-    assert DeviceState.load(path).head is None
-
-
-def test_a_damaged_state_is_put_aside_and_said(tmp_path, state, caplog):
-    """Whatever byte is hit: the state as it was, or a fresh one beside the damaged file."""
-    path = tmp_path / "device.npz"
-    state.save(path)
-    whole = path.read_bytes()
-    chance = random.Random(5)
-    damaged = [whole[:size] for size in range(0, len(whole), 61)]
-    for _ in range(400):
-        flipped = bytearray(whole)
-        flipped[chance.randrange(len(whole))] ^= chance.randrange(1, 256)
-        damaged.append(bytes(flipped))
-    fresh = 0
-    for content in damaged:
-        path.write_bytes(content)
-        caplog.clear()
-        loaded = DeviceState.load(path)
-        if loaded.numbers == Numbers():
-            fresh += 1
-            assert not path.exists()
-            assert path.with_suffix(".damaged").read_bytes() == content
-            assert "damaged" in caplog.text
-        else:
-            assert same(loaded, state)
-    assert fresh > len(damaged) / 2
-
-
-def test_a_state_with_an_impossible_head_starts_afresh(tmp_path, state):
-    """Whole as a file, yet not a state: no restart may end in the same error for ever."""
-    path = tmp_path / "device.npz"
-    state.save(path)
-    with np.load(path) as stored:
-        arrays = dict(stored)
-    for changes in (
-        {"weights": arrays["weights"] * np.float32(np.nan)},
-        {"output_range": np.array([1.0, -1.0])},
-        {"numbers": np.array(json.dumps({"unknown": 1}))},
-        {"numbers": np.array("not json")},
-    ):
-        np.savez(path, **arrays | changes)
-        assert DeviceState.load(path).numbers == Numbers()
 
 
 def test_an_atomic_write_leaves_nothing_else_behind(tmp_path):
