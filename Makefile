@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.fedtiny-setup
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help setup demo test check fix bench bench-femto docs clean
+.PHONY: help setup demo test test-aarch64 check fix bench bench-femto bench-femto-live bench-ims bench-latency \
+	bench-soak bench-kills docs clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,6 +33,9 @@ demo: setup ## Run a whole fleet on this machine, with a report (DATA=... for re
 test: setup ## Run the tests (Mosquitto, where installed, is tested as a second broker; CI demands it)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+test-aarch64: setup ## The agent's numbers on an emulated arm64 against this machine's (needs apt install qemu-user-static)
+	$(BIN)/python -m pytest -m aarch64 tests/aarch64
+
 check: setup ## Lint, format, types, walls between the packages, documentation of the commands
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -43,10 +47,26 @@ fix: setup ## Mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: bench-femto ## Run all benchmarks; FEDTINY_DATA names the data folder
+bench: bench-femto bench-femto-live bench-ims bench-latency bench-soak bench-kills ## Run all benchmarks
 
-bench-femto: setup ## Detection on FEMTO and gearbox -> benchmarks/results/femto.json
+# FEDTINY_DATA names the data folder; each prints its table and writes benchmarks/results/NAME.json
+bench-femto: setup ## Detection on FEMTO and gearbox
 	$(BIN)/python -m benchmarks.femto
+
+bench-femto-live: setup ## FEMTO from the first snapshot to the last, as live devices see it
+	$(BIN)/python -m benchmarks.femto_live
+
+bench-ims: setup ## IMS from its feature tables, beside published figures
+	$(BIN)/python -m benchmarks.ims
+
+bench-latency: setup ## Window to score beside numpy's rfft (needs no data)
+	$(BIN)/python -m benchmarks.latency
+
+bench-soak: setup ## A million windows through an agent: memory, disk, start (needs no data)
+	$(BIN)/python -m benchmarks.soak
+
+bench-kills: setup ## An agent killed at random instants, its broker coming and going (needs no data)
+	$(BIN)/python -m benchmarks.kills
 
 docs: setup ## Write docs/cli.md anew from the commands' help
 	$(BIN)/python -m fedtiny.commands docs/cli.md

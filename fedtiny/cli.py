@@ -82,6 +82,14 @@ def _load(config_file: Path | None, **overrides: Any) -> Any:
     return load_config(config_file, **overrides)
 
 
+def _spare_memory() -> None:
+    """Before numpy comes in: no threads of its BLAS, and none of its modules that a device never uses."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from fedtiny.late import import_late
+
+    import_late("numpy.random", "numpy.ma", "numpy.polynomial")
+
+
 def _stop_on_signals() -> threading.Event:
     """An event that SIGINT and SIGTERM set."""
     stop = threading.Event()
@@ -141,6 +149,42 @@ def edge() -> None:
     """The agent on a device."""
 
 
+@edge.command("init", epilog="Example: fedtiny edge init --device pump-07 --host broker.example --source iio")
+@click.option("--out", type=FILE, default=Path("fedtiny.toml"), show_default=True, help="The file to write.")
+@click.option("--device", required=True, help="Id of this device.")
+@click.option("--fleet", help="Id of the fleet.")
+@click.option("--host", help="Host of the MQTT broker.")
+@click.option("--port", type=int, help="Port of the MQTT broker.")
+@click.option("--source", default="replay", show_default=True, help="replay, folder, iio, mqtt, serial, stdin, rows.")
+def edge_init(out: Path, device: str, fleet: str | None, host: str | None, port: int | None, source: str) -> None:
+    """Write a fedtiny.toml with every setting of a device explained."""
+    from fedtiny.scaffold import write_config
+
+    write_config(out, {"device": device, "fleet": fleet, "broker.host": host, "broker.port": port}, source)
+    click.echo(f"{out}: written; look through [source], then: fedtiny edge check --config {out}")
+
+
+@edge.command("check", epilog="Example: fedtiny edge check --config fedtiny.toml")
+@_config_options
+@click.option("--device", help="Id of this device.")
+@click.option("--state", type=FILE, help="Folder for what must survive a restart.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON line a check.")
+def edge_check(config_file: Path | None, as_json: bool, **overrides: Any) -> None:
+    """Say whether the agent could start here: state folder, interpreter, source, broker."""
+    config = _load(config_file, **overrides)
+    from fedtiny.preflight import preflight
+
+    wrong = 0
+    for one in preflight(config):
+        wrong += not one.fine
+        if as_json:
+            _echo_json({"what": one.what, "fine": one.fine, "text": one.text})
+        else:
+            click.echo(f"{'ok   ' if one.fine else 'WRONG'} {one.what:12} {one.text}")
+    if wrong:
+        raise click.ClickException(f"{wrong} of the checks failed")
+
+
 @edge.command("run", epilog="Example: fedtiny edge run --config fedtiny.toml")
 @_config_options
 @click.option("--device", help="Id of this device.")
@@ -163,7 +207,7 @@ def edge_run(
     Samples come from [source] of the configuration: a sensor, a stream, a folder, or data to replay. A broker that is
     away is tried again and again; what must survive a restart is in --state.
     """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: threads cost a device memory
+    _spare_memory()
     config = _load(config_file, **overrides)
     from fedtiny.edge import Run, run_agent
     from fedtiny.sources import open_source
@@ -200,7 +244,7 @@ def edge_score(
     recordings: Path, release_file: Path | None, config_file: Path | None, as_json: bool, **overrides: Any
 ) -> None:
     """Score a file or folder offline, without a network."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    _spare_memory()
     config = _load(config_file, **overrides)
     from fedtiny.device import MODEL
     from fedtiny.model.artifact import Release

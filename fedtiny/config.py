@@ -110,11 +110,15 @@ class IioSource(_Live):
 
 
 class MqttSource(_Live):
-    """Frames of a sensor node on an MQTT topic; of the fleet's broker where no other is given."""
+    """Frames of a sensor node on an MQTT topic; of the fleet's broker where no other is given.
+
+    ``continuous``: a frame begins where the one before it ended; else each is a snapshot of its own.
+    """
 
     kind: Literal["mqtt"]
     topic: Annotated[str, Field(pattern=r"^[^+#]+$")]
     broker: Broker | None = None
+    continuous: bool = False
 
 
 class _Stream(_Live):

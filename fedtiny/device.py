@@ -83,7 +83,8 @@ class Device:
         self.network: Network | None = None
         self.watch: Watch | None = None
         self.in_use: HeadInUse | None = None
-        self._global: Head | None = None
+        self._global: Head | None = None  # the newest
+        self._trusted: Head | None = None  # the newest that has passed its trial
         self._pending: HeadMessage | None = None
         self._commands: list[str] = saved.get("commands", [])
         if saved.get("release_id"):
@@ -116,6 +117,7 @@ class Device:
             self.store.put(KEY, values)
             self._put_head("head", self.network.head if self.network and self.in_use else None)
             self._put_head("global", self._global)
+            self._put_head("trusted", self._trusted)
             self.store.put_array("sensor/lowest", self.sensor_baseline.lowest if self.sensor_baseline else None)
             save_watch(self.store, self.watch)
             for message in messages:
@@ -139,7 +141,7 @@ class Device:
         except ReleaseError as error:
             log.error("%s; waiting for the fleet's release", error)
             return
-        self._global = self._head("global")
+        self._global, self._trusted = self._head("global"), self._head("trusted")
         self.in_use = HeadInUse.model_validate(saved["in_use"]) if saved["in_use"] else None
         self.network = Network(release, self._config.edge.runtime, self._head("head"))
         self.watch = load_watch(self.store, self.network, rules_of(self._config))
@@ -170,7 +172,7 @@ class Device:
         network = Network(release, self._config.edge.runtime)
         atomic_write(self._folder / MODEL, release.data)
         self.network, self.watch = network, Watch(network, rules_of(self._config))
-        self.in_use, self._global, self.sensor_baseline = None, None, None
+        self.in_use = self._global = self._trusted = self.sensor_baseline = None
         self.participant.release(release.id)
         log.info("release %s taken", release.id[:12])
         if self._pending is not None and self._pending.release_id == release.id:
@@ -200,18 +202,19 @@ class Device:
         assert base is not None
         if not watch.watching:
             watch.set_head(new)
-            self.in_use = HeadInUse(use="global", revision=base.revision)
+            self._trusted, self.in_use = new, HeadInUse(use="global", revision=base.revision)
             return
         hidden, targets, split = watch.local_data()
         proximal = self._config.coordinator.proximal if self._config.edge.personal_head else None
-        choice = choose_head(new, network.head, hidden, targets, split, proximal)
+        choice = choose_head(new, self._trusted or network.release.head, hidden, targets, split, proximal)
         revision = self.in_use.revision if choice.use == "kept" and self.in_use else base.revision
         if choice.use != "kept":
+            self._trusted = new
             watch.set_head(choice.head)
         self.in_use = HeadInUse(
             use=choice.use,
             revision=revision,
-            loss_before=choice.loss_in_use,
+            loss_before=choice.loss_trusted,
             loss_global=choice.loss_global,
             loss_personal=choice.loss_personal,
         )
@@ -219,7 +222,7 @@ class Device:
             "revision %d: loss %.4f, was %.4f; scoring with the %s head",
             base.revision,
             choice.loss_global,
-            choice.loss_in_use,
+            choice.loss_trusted,
             choice.use,
         )
 
@@ -247,24 +250,26 @@ class Device:
 
     # --- what operators send ---
 
-    def first_time(self, command_id: str) -> bool:
-        """Whether a command of this id has not been carried out before."""
-        if command_id and command_id in self._commands:
-            return False
+    def has_done(self, command_id: str) -> bool:
+        """Whether a command of this id has been carried out; one without an id never has."""
+        return bool(command_id) and command_id in self._commands
+
+    def done(self, command_id: str) -> None:
+        """Remember that the command was carried out."""
         if command_id:
             self._commands = [*self._commands, command_id][-COMMANDS:]
-        return True
 
     def relearn(self) -> bool:
-        """Forget what is normal and learn it anew, under the global head; False without a release."""
+        """Forget what is normal and learn it anew, under the newest head that was trusted; False without a release."""
         if self.network is None:
             return False
         with suppress(RuntimeError):  # learning already
             self.participant.relearn()
         alarm = self.watch.alarm if self.watch else None
         self.watch = Watch(self.network, rules_of(self._config), alarm)
-        self.watch.set_head(self._global or self.network.release.head)
-        self.in_use = None
+        self.watch.set_head(self._trusted or self.network.release.head)
+        base = self.participant.base
+        self.in_use = HeadInUse(use="global", revision=base.revision if base else 0)
         self.sensor_baseline = None
         return True
 

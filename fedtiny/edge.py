@@ -152,6 +152,8 @@ class Agent:
             position.source, position.cursor, position.windows = self._source.name, "", 0
         elif position.cursor:
             log.info("going on behind %s", position.cursor)
+        elif self._source.live:
+            position.windows = 0  # a stream begins anew
         started, played = 0.0, 0.0
         for recording in self._source.recordings(position.cursor):
             if recording is not None:
@@ -212,7 +214,7 @@ class Agent:
                 continue
             if self._device.watch is not watch:
                 return  # another release: its windows are other ones
-            position.windows += self._batch(recording, windows[position.windows : position.windows + BATCH])
+            self._batch(recording, windows[position.windows : position.windows + BATCH])
 
     def _framed(self, recording: Recording, manifest: Manifest) -> NDArray[Any]:
         if self._framer is None:
@@ -221,16 +223,18 @@ class Agent:
             self._framer = Framer(manifest.window, manifest.hop, stride)
         return self._framer.windows(recording, stream=self._source.live and not recording.cursor)
 
-    def _batch(self, recording: Recording, windows: NDArray[Any]) -> int:
-        """Judge windows until one ends the learning; returns how many were judged."""
+    def _batch(self, recording: Recording, windows: NDArray[Any]) -> None:
+        """Judge windows until one ends the learning. Each is counted first: what it changes is saved with its count."""
         device, watch = self._device, self._device.watch
         assert watch is not None
         release = watch.network.release
         faults = self._faults(windows, release.manifest)
         good = [i for i, fault in enumerate(faults) if not fault or fault.startswith("clipping")]
         features = watch.network.features(windows[good]) if good else None
-        rows = iter(features if features is not None else ())
-        for number, (window, fault) in enumerate(zip(windows, faults, strict=True), 1):
+        ahead = None if features is None else watch.whiten_ahead(features, recording.point, recording.speed_hz)
+        row = -1
+        for window, fault in zip(windows, faults, strict=True):
+            device.position.windows += 1
             device.counters.windows += 1
             device.counters.sensor_faults += bool(fault)
             self._sensor_verdict(fault)
@@ -239,14 +243,21 @@ class Agent:
                 continue
             watching = watch.watching
             trusted = not fault and not device.sensor.standing
-            finding = watch.take(next(rows)[None], recording.point, recording.speed_hz, trusted=trusted)
+            row += 1
+            assert features is not None
+            finding = watch.take(
+                features[row : row + 1],
+                recording.point,
+                recording.speed_hz,
+                trusted=trusted,
+                whitened=None if ahead is None else ahead[row],
+            )
             if trusted and finding.verdict == "learning" and release.manifest.feature != "given":
                 self._learn_sensor(window[None])
             self._judge(recording, window, finding)
             if watch.watching and not watching:
                 self._finish_learning()
-                return number
-        return len(windows)
+                return
 
     def _judge(self, recording: Recording, window: NDArray[Any], finding: Finding) -> None:
         counters = self._device.counters
@@ -366,14 +377,15 @@ class Agent:
                 log.info("connected to %s:%d", self._config.broker.host, self._config.broker.port)
                 self._online = True
                 self._publish_status()
-                self._outbox.flush()
+                self._save()
             elif isinstance(event, Disconnected):
                 log.warning("%s", event.reason)
                 self._online = False
             elif isinstance(event, Published):
                 if event.token == self._announced:
                     self._announced = 0
-                self._outbox.published(event.token)
+                with self._going_on():
+                    self._outbox.published(event.token)
             elif isinstance(event, Received):
                 try:
                     self._receive(event)
@@ -424,7 +436,7 @@ class Agent:
 
     def _obey(self, command: Command) -> None:
         device = self._device
-        if not device.first_time(command.id):
+        if device.has_done(command.id):
             return
         log.info("command: %s", command.action)
         if command.action == "acknowledge":
@@ -434,6 +446,7 @@ class Agent:
         else:
             self._clear_machine_alarm("re-baseline")
             device.relearn()
+        device.done(command.id)  # last: what a crash cuts short is told again, and done again
         self._save()
         self._publish_status()
 

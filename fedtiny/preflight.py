@@ -56,9 +56,9 @@ def _state(config: Config) -> str:
 
 
 def _interpreter(config: Config) -> str:
-    from fedtiny.model.interpreter import _load
+    from fedtiny.model.interpreter import load_runtime
 
-    return _load(config.edge.runtime).name
+    return load_runtime(config.edge.runtime).name
 
 
 def _source(config: Config) -> str:

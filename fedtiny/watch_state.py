@@ -34,6 +34,7 @@ def save_watch(store: DeviceStore, watch: Watch | None) -> None:
         {
             "points": {name: _save_detector(store, name, d) for name, d in watch.detectors.items()},
             "alarm": alarm_state(watch.alarm),
+            "lately": list(watch.lately),
             "quietest": None if np.isinf(watch.quietest) else watch.quietest,
             "clusters": None if clusters is None else [clusters.along, clusters.across],
         },
@@ -49,6 +50,7 @@ def load_watch(store: DeviceStore, network: Network, rules: Rules) -> Watch:
     saved = store.get(KEY, {})
     if saved.get("alarm"):
         watch.alarm = restored_alarm(rules.votes, rules.window, saved["alarm"])
+        watch.lately.extend((name, ratio) for name, ratio in saved["lately"])
     if saved.get("quietest") is not None:
         watch.quietest = saved["quietest"]
     if saved.get("clusters"):
@@ -87,6 +89,8 @@ def _save_detector(store: DeviceStore, name: str, detector: Detector) -> dict[st
         "recent": [next_row, count],
         "watching": detector.threshold is not None,
         "life": asdict(detector.life),
+        "sharpened": detector.sharpened,
+        "rate": detector.budget.rate,
     }
 
 
@@ -103,4 +107,6 @@ def _load_detector(store: DeviceStore, name: str, values: dict[str, Any], detect
     if values["watching"]:
         detector.calibrate()
         detector.drift.centre = drift
+        if values["rate"] == detector.budget.rate:
+            detector.sharpen(values["sharpened"])
     return detector

@@ -1,8 +1,8 @@
 """Trial before trust: a device measures a head on its own healthy windows before it scores with it.
 
 What is compared are mean squared reconstruction errors on windows that were kept out of all fitting. A new global head
-that is worse than the one in use by more than ``MARGIN`` is not used. A personal head, the device's own
-proximal step from the global one (FedProx's local problem: Li et al., MLSys 2020), is used where it is better than
+that is worse than the last one that was trusted, by more than ``MARGIN``, is not used. A personal head, the device's
+own proximal step from the global one (FedProx's local problem: Li et al., MLSys 2020), is used where it is better than
 the global one by ``GAIN``.
 """
 
@@ -26,21 +26,23 @@ class Choice:
 
     head: Head
     use: Use
-    loss_in_use: float
+    loss_trusted: float
     loss_global: float
     loss_personal: float | None = None
 
 
-def choose_head(new: Head, in_use: Head, hidden: Array, targets: Array, split: int, proximal: float | None) -> Choice:
-    """Decide between a ``new`` global head, a personal one made from it, and the one ``in_use``.
+def choose_head(new: Head, trusted: Head, hidden: Array, targets: Array, split: int, proximal: float | None) -> Choice:
+    """Decide between a ``new`` global head, a personal one made from it, and what the last ``trusted`` one gave.
+
+    ``kept``: go on with what is in use; ``head`` is then the trusted one.
 
     hidden: (n, inputs) dequantised int8 activations, targets: (n, outputs) standardised features; the first ``split``
     windows may be fitted on, the rest is kept out. proximal: weight of the personal step; None: no personal head.
     """
     kept_hidden, kept_targets = hidden[split:], targets[split:]
-    before, after = (loss(head.weights, kept_hidden, kept_targets) for head in (in_use, new))
+    before, after = (loss(head.weights, kept_hidden, kept_targets) for head in (trusted, new))
     if after > (1 + MARGIN) * before:
-        return Choice(in_use, "kept", before, after)
+        return Choice(trusted, "kept", before, after)
     if proximal is None:
         return Choice(new, "global", before, after)
     weights = fit_head(new.weights, hidden, targets, split, proximal)

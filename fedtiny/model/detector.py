@@ -52,8 +52,8 @@ class Detector:
         self.threshold: float | None = None
         self.drift = Drift(size, 1.0)
         self.life = Life()
-        self._calibrated = 0.0  # the threshold by the baseline alone
-        self._next = 0  # windows of life at which the threshold is found anew
+        self.calibrated = 0.0  # the threshold by the baseline alone
+        self.sharpened = 0  # windows of life that the threshold knows of
 
     @property
     def learned(self) -> float:
@@ -95,9 +95,9 @@ class Detector:
         split = split_index(count)
         kept_out = fit_residuals(residuals[:split]).score(residuals[split:])
         self.residuals = fit_residuals(residuals)
-        self._calibrated = calibrate_threshold(kept_out, self.budget.rate)
-        self.drift = Drift(residuals.shape[1], self._calibrated)
-        self._sharpen()
+        self.calibrated = calibrate_threshold(kept_out, self.budget.rate)
+        self.drift = Drift(residuals.shape[1], self.calibrated)
+        self.sharpen(self.life.count)
 
     def rehead(self) -> None:
         """Calibrate after the network's head has changed; the drift is found again from the recent windows."""
@@ -105,9 +105,10 @@ class Detector:
         for whitened in self.whiten(self.recent.rows()[-100:]):
             self.drift.follow(self.drift.away(whitened))
 
-    def _sharpen(self) -> None:
-        self.threshold = self._calibrated * self.life.factor(self.budget.rate)
-        self._next = max(windows_to_promise(self.budget.rate), int(GROWTH * self.life.count) + 1)
+    def sharpen(self, windows: int) -> None:
+        """Find the threshold anew with the first ``windows`` of life."""
+        self.threshold = self.calibrated * self.life.factor(self.budget.rate, windows)
+        self.sharpened = windows
 
     # --- scoring ---
 
@@ -115,16 +116,18 @@ class Detector:
         """Residuals of ``features`` in units of the normal ones, float32 (n, features): squares add up to the score."""
         if self.residuals is None:
             raise DataError("the detector has not been calibrated on normal windows yet")
-        _, residuals, _ = self.run(features)
-        return self.residuals.whiten(residuals)
+        z = self.standardisation(features)
+        z -= self.network.reconstruct(z)
+        return self.residuals.whiten(z)
 
-    def live(self, score: float) -> None:
-        """Take the score of a window of normal life into the calibration, until that stands."""
-        done = max(windows_to_promise(self.budget.rate), SAMPLE)
+    def live(self, ratio: float) -> None:
+        """Take a window of normal life into the calibration until that stands: its score over ``calibrated``."""
+        first = windows_to_promise(self.budget.rate)
+        done = max(first, SAMPLE)
         if self.life.count < done:
-            self.life.add(score / self._calibrated)
-            if self.life.count >= min(self._next, done):
-                self._sharpen()
+            self.life.add(ratio)
+            if self.life.count >= min(max(first, int(GROWTH * self.sharpened) + 1), done):
+                self.sharpen(self.life.count)
 
 
 def split_index(count: int) -> int:

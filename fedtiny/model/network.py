@@ -29,6 +29,10 @@ class Network:
         self._interpreter = Interpreter(self.release.patched(head), self.runtime, self.release.hidden_tensor)
         self.head = head
 
+    def reconstruct(self, z: Array) -> Array:
+        """The reconstructions alone: all that scoring needs."""
+        return self._interpreter.reconstruct(z)
+
     def __call__(self, z: Array) -> tuple[Array, Array]:
         """(reconstructions (n, features), activations before the head (n, inputs)) of z (n, features), float32."""
         return self._interpreter(z)

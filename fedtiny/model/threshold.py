@@ -101,15 +101,17 @@ class Life:
                 del self.peaks[MOST_PEAKS:]
             self.largest = 0.0
 
-    def factor(self, rate: float) -> float:
-        """What to multiply the threshold by for a budget of ``rate``; 1 until there are windows enough.
+    def factor(self, rate: float, windows: int) -> float:
+        """What the first ``windows`` multiply the threshold by for a budget of ``rate``; 1 until they are enough.
 
-        At most ``MOST``: what lies further out than that is not called normal without a new baseline.
+        At most ``MOST``: what lies further out than that is not called normal without a new baseline. Beyond
+        ``SAMPLE`` windows it is all of them that speak.
         """
-        if self.count < windows_to_promise(rate):
+        if windows < windows_to_promise(rate):
             return 1.0
-        if rate * len(self.sample) >= 1 - CONFIDENCE or self.count <= SAMPLE:
-            return min(MOST, calibrate_threshold(np.array(self.sample), rate))
+        sample = self.sample[:windows]
+        if rate * len(sample) >= 1 - CONFIDENCE or windows <= SAMPLE:
+            return min(MOST, calibrate_threshold(np.array(sample), rate))
         return min(MOST, self._beyond(rate))
 
     def _beyond(self, rate: float) -> float:

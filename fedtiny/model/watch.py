@@ -62,7 +62,7 @@ class Watch:
         self.detectors: dict[str, Detector] = {}
         self.clusters: Clusters | None = None
         self.first: list[Array] = []  # windows without a tag, before clusters are found
-        self._lately: deque[tuple[Detector, float]] = deque()
+        self.lately: deque[tuple[str, float]] = deque()  # windows that the vote has not passed over: see ``live``
         self.quietest = np.inf  # of the windows that were learned: log power of the loudest band
 
     @property
@@ -83,10 +83,25 @@ class Watch:
 
     # --- windows ---
 
-    def take(self, one: Array, point: str = "", speed_hz: float | None = None, *, trusted: bool = True) -> Finding:
+    def whiten_ahead(self, features: Array, point: str = "", speed_hz: float | None = None) -> Array | None:
+        """What ``take`` needs of windows (n, features), worked out for all at once; None where it depends on each."""
+        name = name_of(point, speed_hz, list(self.detectors)) or ("0" if self.rules.points == 1 else "")
+        detector = self.detectors.get(name)
+        return None if detector is None or detector.threshold is None else detector.whiten(features)
+
+    def take(
+        self,
+        one: Array,
+        point: str = "",
+        speed_hz: float | None = None,
+        *,
+        trusted: bool = True,
+        whitened: Array | None = None,
+    ) -> Finding:
         """Find out about one window (1, features) and learn from it where it is normal and ``trusted``.
 
         point, speed_hz: the operating point, where the source knows it. Not trusted: the sensor has a fault.
+        whitened: (features,), its row of what ``whiten_ahead`` gave.
         """
         name = name_of(point, speed_hz, list(self.detectors))
         loudest = float(one.max())
@@ -109,36 +124,35 @@ class Watch:
                 self.quietest = min(self.quietest, loudest)
                 detector.learn(one)
             return Finding("learning", name)
-        return self._score(one, name, detector, trusted)
+        return self._score(one, name, detector, trusted, detector.whiten(one)[0] if whitened is None else whitened)
 
     def _still(self, loudest: float) -> bool:
         """Whether the machine stands still; given features have no power to tell it by."""
         known = bool(np.isfinite(self.quietest)) and self.network.release.manifest.feature != "given"
         return known and loudest < self.quietest - STILL
 
-    def _score(self, one: Array, name: str, detector: Detector, trusted: bool) -> Finding:
+    def _score(self, one: Array, name: str, detector: Detector, trusted: bool, whitened: Array) -> Finding:
         threshold = detector.threshold
         assert threshold is not None
-        whitened = detector.whiten(one)[0]
         away = detector.drift.away(whitened)
-        score, level = (float(x @ x) / len(x) for x in (away, whitened))
+        score, level = (float(x.dot(x)) / len(x) for x in (away, whitened))
         over = score >= threshold
         changed = self.alarm.add(over=over, quiet=score < self.rules.quiet * threshold)
         if self.alarm.standing:
-            self._lately.clear()
+            self.lately.clear()
         elif trusted:
-            self._lived(detector, score)
+            self._lived(name, score / detector.calibrated)
             if not over:
                 detector.drift.follow(away)
                 detector.recent.add(one)
         return Finding("anomalous" if over else "normal", name, score, level, threshold, changed, away)
 
-    def _lived(self, detector: Detector, score: float) -> None:
+    def _lived(self, name: str, ratio: float) -> None:
         """A window becomes part of normal life once the vote has passed over it: an alarm takes back what led to it."""
-        self._lately.append((detector, score))
-        if len(self._lately) > self.rules.window:
-            before, passed = self._lately.popleft()
-            before.live(passed)
+        self.lately.append((name, ratio))
+        if len(self.lately) > self.rules.window:
+            before, passed = self.lately.popleft()
+            self.detectors[before].live(passed)
 
     def _begin(self, one: Array) -> Finding:
         """Collect windows without a tag; once there are enough, find their operating points."""

@@ -48,7 +48,8 @@ def _open(settings: config.Config) -> Source:
         case config.MqttSource():
             from fedtiny.sources.mqtt import Mqtt
 
-            return Mqtt(source.broker or settings.broker, source.topic, source.sample_rate_hz, source.channels)
+            broker, stream = source.broker or settings.broker, (source.sample_rate_hz, source.channels)
+            return Mqtt(broker, source.topic, *stream, continuous=source.continuous)
         case config.SerialSource():
             from fedtiny.sources.stream import Serial
 

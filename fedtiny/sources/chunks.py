@@ -8,6 +8,7 @@ import numpy as np
 from fedtiny.signal.recording import Recording, Samples
 
 CHUNK_S, CHUNK_SAMPLES = 0.25, 65_536
+PAUSE_S, PAUSE_SAMPLES = 1.0, 10  # what comes after the longer of the two does not follow what came before
 NOT_FINITE = "dropped: non-finite values"
 
 
@@ -22,6 +23,8 @@ class Chunks:
     def __init__(self, name: str, sample_rate_hz: float, channels: tuple[str, ...]) -> None:
         self._name, self._rate, self._width = name, sample_rate_hz, len(channels)
         self._limit = limit_of(sample_rate_hz)
+        self._pause = max(PAUSE_S, PAUSE_SAMPLES / sample_rate_hz)
+        self._last = time.monotonic()
         self._waiting: list[Samples] = []
         self._count = 0
         self._at = 0.0
@@ -36,9 +39,11 @@ class Chunks:
             fault: What happened right before them: they do not follow what was taken until now.
             at: Unix time of the first of them, seconds; None: they have just come in.
         """
-        if fault:
+        now = time.monotonic()
+        if fault or now - self._last > self._pause:
             yield from self.flush()
             self._fault, self._follows = fault, False
+        self._last = now
         while len(samples):
             if not self._count:
                 self._at = time.time() - len(samples) / self._rate if at is None else at

@@ -66,6 +66,7 @@ class Mqtt:
         topic: Its topic; no wildcards.
         sample_rate_hz: Of the frames.
         channels: To be taken of each frame.
+        continuous: A frame begins where the one before it ended; else each is a snapshot of its own.
 
     Attributes:
         rejected: Frames that could not be used, by reason.
@@ -73,11 +74,19 @@ class Mqtt:
 
     live = True
 
-    def __init__(self, broker: Broker, topic: str, sample_rate_hz: float, channels: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        topic: str,
+        sample_rate_hz: float,
+        channels: tuple[str, ...],
+        *,
+        continuous: bool = False,
+    ) -> None:
         self.name = f"mqtt {broker.host}:{broker.port} {topic}"
         self.sample_rate_hz, self.channels = sample_rate_hz, channels
         self.rejected: Counter[str] = Counter()
-        self._topic = topic
+        self._topic, self._continuous = topic, continuous
         client_id = f"fedtiny-source-{secrets.token_hex(4)}"  # its own connection: two of one name oust each other
         self._connection = Connection(broker, client_id, subscriptions=[(topic, 1)])
 
@@ -106,7 +115,7 @@ class Mqtt:
             fault = _gap(due, seq)
             due = None if seq is None else seq + 1
             yield from self._cut(checked, fault, follows and not fault)
-            follows = True
+            follows = self._continuous
 
     def close(self) -> None:
         """Disconnect."""

@@ -34,9 +34,13 @@ class Trained:
 
 
 def default_hidden(features: int) -> tuple[int, int, int]:
-    """Hidden layers for a number of features: half, an eighth, half; 64-16-64 for 2 channels x 64 bands."""
+    """Hidden layers for a number of features: half, an eighth, half; 64-16-64 for 2 channels x 64 bands.
+
+    The code is never wider than a quarter of few features: residuals that are nearly nothing drown in int8 rounding.
+    """
     wide = int(np.clip(features // 2, 8, 128))
-    return wide, int(np.clip(features // 8, 2, 32)), wide
+    code = min(max(features // 8, 2), max(features // 4, 1), 32)
+    return wide, code, wide
 
 
 def fit(
