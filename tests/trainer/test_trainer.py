@@ -67,6 +67,11 @@ def test_windows_and_bands_do_not_go_with_given_features(training):
     assert said["bands"] == "signal.bands: given features have no windows and no bands; leave it out"
 
 
+def test_few_features_are_still_squeezed(training):
+    hidden = json.loads((training / "given.json").read_text())["hidden"]
+    assert hidden == {"3": [8, 1, 8], "4": [8, 1, 8], "15": [8, 2, 8], "128": [64, 16, 64]}
+
+
 @pytest.mark.parametrize(
     ("figures", "words"),
     [

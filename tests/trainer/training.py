@@ -2,7 +2,7 @@
 
 release.tflite, plain.tflite (the int8 model before our manifest), keras.npz (the last layer, windows and their
 reconstructions in float), lstm.json and gate.json (what the gate said of a bad quantisation and of `FIGURES`); rows/,
-a fleet of feature rows, with given.tflite trained on it and given.json (what was said of rows that cannot be used).
+a fleet of feature rows, with given.tflite trained on it and given.json (hidden layers, what was said of asked bands).
 """
 
 import json
@@ -66,6 +66,7 @@ def given(folder: Path) -> None:
     kind = {"signal__feature": "given", "train__epochs": 30, "train__hidden": [12, 4, 12]}
     (folder / "given.tflite").write_bytes(train.train_release(fleet, load_config(None, **kind)).release)
     said = {"bands": refusal(lambda: train.train_release(fleet, load_config(None, signal__bands=4, **kind)))}
+    said["hidden"] = {features: autoencoder.default_hidden(features) for features in (3, 4, 15, 128)}
     (folder / "given.json").write_text(json.dumps(said))
 
 
