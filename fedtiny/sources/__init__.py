@@ -48,8 +48,9 @@ def _open(settings: config.Config) -> Source:
         case config.MqttSource():
             from fedtiny.sources.mqtt import Mqtt
 
-            broker, stream = source.broker or settings.broker, (source.sample_rate_hz, source.channels)
-            return Mqtt(broker, source.topic, *stream, continuous=source.continuous)
+            broker = source.broker or settings.broker
+            told = (source.topic, source.sample_rate_hz, source.channels)
+            return Mqtt(broker, *told, continuous=source.continuous)
         case config.SerialSource():
             from fedtiny.sources.stream import Serial
 

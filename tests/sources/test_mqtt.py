@@ -22,9 +22,9 @@ RAMP = np.arange(20, dtype=np.float32).reshape(10, 2)
 FRAME = {"seq": 4, "rate": 1000, "samples": RAMP.tolist()}
 
 
-def recordings(payloads: list[bytes], rate: float = 1000):
+def recordings(payloads: list[bytes], rate: float = 1000, continuous: bool = True):
     """What a source makes of these payloads; and the source."""
-    made = Mqtt(config.Broker(), TOPIC, rate, ("x", "y"))
+    made = Mqtt(config.Broker(), TOPIC, rate, ("x", "y"), continuous=continuous)
     made.close()
     made._connection = Fed(payloads)
     found = made.recordings()
@@ -72,6 +72,12 @@ def test_what_a_frame_says_of_itself_reaches_its_recordings() -> None:
     assert [one.at for one in found] == [1e9, 1e9 + 0.25, 1e9 + 0.5]
     assert [one.follows for one in found] == [False, True, True]
     assert {(one.speed_hz, one.point) for one in found} == {(24.5, "load-80")}
+
+
+def test_snapshots_do_not_follow_each_other() -> None:
+    frames = [json.dumps(FRAME | {"seq": seq, "samples": np.ones((300, 2)).tolist()}).encode() for seq in (1, 2)]
+    found, _ = recordings(frames, continuous=False)
+    assert [one.follows for one in found] == [False, True, False, True]
 
 
 def test_gaps_duplicates_and_values_that_are_none() -> None:

@@ -237,6 +237,7 @@ def test_an_unplugged_port_is_said_once_and_opened_again(port, opened, take) -> 
 
 def test_a_consumer_that_is_busy_loses_data_and_is_told(port, opened, take, monkeypatch) -> None:
     monkeypatch.setattr(stream, "BUFFER_BYTES", 2000)
+    monkeypatch.setattr(stream, "READ_BYTES", 500)
     source = serial(port, opened, "binary", 1000)
     found = source.recordings()
     ready(port, found)
@@ -251,7 +252,7 @@ def test_a_consumer_that_is_busy_loses_data_and_is_told(port, opened, take, monk
     assert "came while the buffer was full" in next(one.fault for one in taken if one.fault)
 
 
-def test_without_its_package(monkeypatch, opened, tmp_path) -> None:
+def test_without_its_package(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "serial", None)
     with pytest.raises(DataError, match=r"a serial port needs the package serial: pip install 'fedtiny\[serial\]'"):
         stream.Serial("/dev/ttyUSB0", 115_200, 1000, ("x",), "csv")
