@@ -384,8 +384,7 @@ class Agent:
             elif isinstance(event, Published):
                 if event.token == self._announced:
                     self._announced = 0
-                with self._going_on():
-                    self._outbox.published(event.token)
+                self._outbox.published(event.token)
             elif isinstance(event, Received):
                 try:
                     self._receive(event)
@@ -395,6 +394,8 @@ class Agent:
                     if self._device.network is None:
                         raise
                     self._reject("release", f"{event.topic}: {error}; going on with the release at hand")
+                except StorageError as error:
+                    self._reject("storage", f"{error}; going on without")
                 self._connection.acknowledge(event)
 
     def _receive(self, event: Received) -> None:
@@ -491,13 +492,18 @@ class Agent:
         return topics.device_topic(self._config.fleet, self._config.device, kind)
 
     def _save(self, *messages: Message) -> None:
-        """State and messages to disk; a disk that is full stops nothing: they wait in memory for the next time."""
+        """State and messages to disk, and on their way.
+
+        A disk that is full stops nothing: alarms go out all the same, the rest waits in memory for the next time.
+        """
         self._saved = time.monotonic()
         self._unsaved = [*self._unsaved, *messages][-MOST_UNSAVED:]
         try:
             self._device.save(*self._unsaved)
         except StorageError as error:
             self._reject("storage", f"{error}; going on without")
+            if self._online:
+                self._unsaved = [m for m in self._unsaved if m.kind != "alarm" or not self._outbox.send_unspooled(m)]
             return
         self._unsaved = []
         if self._online:

@@ -4,7 +4,11 @@ The connection keeps what it was given until it is acknowledged, across reconnec
 message is handed over once in the life of this process; the next process begins again at the oldest.
 """
 
+from contextlib import suppress
+
+from fedtiny.device import Message
 from fedtiny.device_store import DeviceStore
+from fedtiny.errors import StorageError
 from fedtiny.transport import Connection
 
 IN_FLIGHT = 16  # messages handed over and not acknowledged; the rest waits on disk, not in memory
@@ -16,6 +20,7 @@ class Outbox:
     def __init__(self, store: DeviceStore, connection: Connection) -> None:
         self._store, self._connection = store, connection
         self._sent: dict[int, int] = {}  # token -> spooled id
+        self._done: list[int] = []  # spooled ids to forget
         self._newest = 0
 
     @property
@@ -40,5 +45,16 @@ class Outbox:
         """The broker has a message: forget it, and send the next."""
         done = self._sent.pop(token, None)
         if done is not None:
-            self._store.delivered(done)
+            self._done.append(done)
+            with suppress(StorageError):  # a full disk: forgotten with a later one, or sent again after a restart
+                self._store.delivered(*self._done)
+                self._done.clear()
             self.flush()
+
+    def send_unspooled(self, message: Message) -> bool:
+        """Hand over what the disk did not take; False, and not done, while older messages wait there."""
+        self.flush()
+        if self._store.waiting(self._newest, 1):
+            return False
+        self._connection.publish(message.topic, message.payload, retain=message.retain)
+        return True
