@@ -1,0 +1,317 @@
+"""The agent beside a machine that fails and is mended, over real brokers that go away, and killed for real."""
+
+import resource
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from benchmarks.kills import DEVICE, LEARN, SAMPLES, run_kills, write_fleet
+from fedtiny.config import load_config
+from fedtiny.device import KEY, STORE, Device
+from fedtiny.device_store import DeviceStore
+from fedtiny.protocol import codec, topics
+from fedtiny.protocol.messages import Base, Command, HeadMessage, ReleaseMessage, RoundMessage
+from fedtiny.signal.simulator import CHANNELS, design_machine
+
+pytestmark = pytest.mark.slow
+
+FLEET, WITHIN_S = "plant", 60
+one_broker = pytest.mark.parametrize("broker_process", ["embedded"], indirect=True)
+
+
+def healthy(count):
+    return [0.3] * count
+
+
+def faulty(count):
+    return [1.0] * count
+
+
+def flat(count):
+    return [None] * count
+
+
+@pytest.fixture
+def play(tmp_path):
+    """A fleet folder with a machine that goes through the parts, a window a recording."""
+
+    def write(*parts):
+        model, rows = design_machine(7), []
+        for index, life in enumerate(sum(parts, healthy(LEARN))):
+            rows.append(model.snapshot(index, 0.3 if life is None else life, SAMPLES))
+            if life is None:
+                rows[-1][:, 1] = 0.25
+        folder = tmp_path / f"data-{len(rows)}"
+        write_fleet(folder, rows)
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def fleet(watcher, release):
+    """The watcher of a fleet whose release is published, with what these tests ask of it."""
+    watcher.release = release
+    publish_release(watcher)
+    return watcher
+
+
+def publish_release(watcher):
+    message = ReleaseMessage(release_id=watcher.release.id, tflite=watcher.release.data)
+    watcher.connection.publish(topics.fleet_topic(FLEET, "release"), codec.encode(message), retain=True)
+    assert watcher.connection.drain(WITHIN_S)
+
+
+def alarms(watcher):
+    """All that came, first to last."""
+    return [m for t, m in watcher.seen if t.kind == "alarm"]
+
+
+def wait_alarm(watcher, state, kind="machine"):
+    return watcher.until(lambda t, m: t.kind == "alarm" and (m.state, m.kind) == (state, kind), f"{kind} {state}")
+
+
+def wait_status(watcher, what, found):
+    return watcher.status(DEVICE, found, what)
+
+
+def learned(watcher):
+    return wait_status(watcher, "the end of its learning", lambda m: m.phase == "watching")
+
+
+def at_end(watcher):
+    return wait_status(watcher, "the end of the recordings", lambda m: m.source_done)
+
+
+def end(process, number=signal.SIGTERM):
+    process.send_signal(number)
+    assert process.wait(WITHIN_S) == 0
+
+
+def logged(path, text):
+    deadline = time.monotonic() + WITHIN_S
+    while text not in path.read_text():
+        assert time.monotonic() < deadline, path.read_text()
+        time.sleep(0.02)
+
+
+def send(watcher, action, command_id):
+    topic = topics.device_topic(FLEET, DEVICE, "command")
+    watcher.connection.publish(topic, codec.encode(Command(action=action, id=command_id)))
+    assert watcher.connection.drain(WITHIN_S)
+
+
+def tell(broker, action):
+    command = [sys.executable, "-m", "fedtiny.cli", "edge", "tell", DEVICE, action, "--fleet", FLEET]
+    done = subprocess.run([*command, "--port", str(broker.port)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"{DEVICE}: {action}\n"), done.stderr
+
+
+def stored(folder):
+    with closing(DeviceStore(folder / STORE)) as store:
+        return store.get(KEY)
+
+
+def test_an_alarm_of_a_lonely_killed_agent_is_delivered_once_in_order_with_its_time(
+    broker_process, fleet, agent, play, tmp_path
+):
+    data = play(healthy(10), faulty(8), healthy(20))
+    first = agent(DEVICE, "--data", data, "--hold-for-revision", 1)  # there is none: it stands still
+    learned(fleet)
+    end(first)
+    broker_process.stop()
+    lonely = agent(DEVICE, "--data", data)
+    logged(tmp_path / f"{DEVICE}.log", "machine alarm cleared")
+    lonely.kill()
+    lonely.wait()
+    back = datetime.now(UTC)
+    broker_process.start()
+    publish_release(fleet)  # done when the watcher is connected again
+    agent(DEVICE, "--data", data)
+    wait_alarm(fleet, "cleared")
+    at_end(fleet)
+    raised, cleared = {alarm.number: alarm for alarm in alarms(fleet)}.values()
+    assert (raised.number, raised.state, cleared.number, cleared.state) == (1, "raised", 2, "cleared")
+    assert datetime.fromisoformat(raised.at_utc) <= datetime.fromisoformat(cleared.at_utc) <= back
+    assert len(set(alarms(fleet))) == 2, "a number with two contents"
+    assert 70 < raised.window < 80 < cleared.window < 100
+
+
+def test_commands_take_effect_once_and_last(broker, fleet, agent, play, tmp_path):
+    data = play(healthy(10), faulty(8))
+    process = agent(DEVICE, "--data", data)
+    raised = wait_alarm(fleet, "raised")
+    tell(broker, "acknowledge")
+    seen = wait_alarm(fleet, "acknowledged")
+    assert (seen.number, seen.raised_utc, [a.state for a in seen.standing]) == (2, raised.raised_utc, ["acknowledged"])
+    end(process)
+    assert stored(tmp_path / DEVICE)["alarms"]["standing"]["machine"]["state"] == "acknowledged"
+
+    send(fleet, "re-baseline", "twice")  # while it is away
+    send(fleet, "re-baseline", "twice")
+    fleet.seen.clear()
+    process = agent(DEVICE, "--data", data)
+    cleared = wait_alarm(fleet, "cleared")
+    assert (cleared.number, cleared.reason, cleared.standing) == (3, "re-baseline", ())
+    assert wait_status(fleet, "learning anew", lambda m: m.phase == "learning").learned == 0
+    end(process)
+    agent(DEVICE, "--data", play(healthy(15), faulty(8)))  # after maintenance
+    assert wait_alarm(fleet, "raised").number == 4
+    assert (tmp_path / f"{DEVICE}.log").read_text().count("command: re-baseline") == 1
+
+
+@one_broker
+def test_a_sensor_fault_is_no_machine_fault_and_teaches_nothing(fleet, agent, play, tmp_path):
+    process = agent(DEVICE, "--data", play(healthy(20), flat(10), healthy(20)))
+    raised, cleared = wait_alarm(fleet, "raised", "sensor"), wait_alarm(fleet, "cleared", "sensor")
+    assert raised.reason == f"flat: every sample of channel {CHANNELS[1]} is 0.25"
+    assert [(a.kind, a.state) for a in raised.standing] == [("sensor", "raised")]
+    assert cleared.standing == ()
+    status = at_end(fleet)
+    assert (status.sensor_faults, status.windows) == (10, LEARN + 50)
+    assert {a.kind for a in alarms(fleet)} == {"sensor"}
+    end(process)
+    state = tmp_path / DEVICE
+    device = Device(load_config(None), state, DEVICE)
+    device.close()
+    # of the last 20 windows, those that cleared the alarm are not trusted either
+    assert len(device.watch.detectors["0"].recent.rows()) == 20 + 20 - (cleared.window - LEARN - 30) + 1
+
+
+@one_broker
+def test_heads_are_tried_before_they_are_trusted(fleet, agent, play, release):
+    agent(DEVICE, "--data", play(healthy(60)), "--hold-for-revision", 1)
+    own = wait_status(fleet, "a head of its own", lambda m: m.head and m.head.use == "personal").head
+    assert own.loss_personal < own.loss_global
+    worse = np.ones_like(release.head.weights)
+    message = HeadMessage(
+        release_id=release.id, revision=1, weights=worse.tobytes(), output_min=-9, output_max=9, strategy="fedavg"
+    )
+    fleet.connection.publish(topics.fleet_topic(FLEET, "head"), codec.encode(message), retain=True)
+    kept = wait_status(fleet, "the refusal", lambda m: m.head and m.head.use == "kept")
+    assert kept.base.revision == 1
+    assert kept.head.loss_global > kept.head.loss_before
+    round_message = RoundMessage(
+        round_number=1,
+        state="open",
+        base=Base(release_id=release.id, revision=1),
+        strategy="fedavg",
+        deadline_s=60,
+        opened_utc="now",
+    )
+    fleet.connection.publish(topics.fleet_topic(FLEET, "round"), codec.encode(round_message), retain=True)
+    update = fleet.until(lambda t, m: t.kind == "update", "its answer")
+    assert update.base == round_message.base
+    assert update.loss_after < update.loss_before
+
+
+def test_two_agents_with_one_id_notice_each_other_and_stay_calm(fleet, start, tmp_path):
+    processes = [
+        start("edge", "run", "--device", "fan-08", "--state", tmp_path / name, "--speed", 0, log=f"{name}.log")
+        for name in ("one", "two")
+    ]
+    for name in ("one", "two"):
+        logged(tmp_path / f"{name}.log", "another agent uses the id 'fan-08'")
+    fleet.status("fan-08", lambda m: m.conflict, "the conflict")
+    assert all(process.poll() is None for process in processes)
+    assert sum(t.kind == "status" for t, _ in fleet.seen) < 40
+
+
+@one_broker
+def test_a_full_disk_stops_neither_scoring_nor_alarms(fleet, agent, play, tmp_path):
+    data = play(healthy(10), faulty(8), healthy(20), faulty(8))
+    process = agent(DEVICE, "--data", data, "--hold-for-revision", 1)
+    base = learned(fleet).base
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (512, resource.RLIM_INFINITY))
+    release_hold(fleet, base)
+    status = at_end(fleet)
+    assert status.rejected["storage"] > 0
+    assert status.windows == LEARN + 46
+    fleet.until(lambda t, m: t.kind == "alarm" and m.number == 3, "all its alarms")
+    assert [a.state for a in alarms(fleet)] == ["raised", "cleared", "raised"]
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    send(fleet, "acknowledge", "now")
+    wait_alarm(fleet, "acknowledged")
+    end(process)
+    saved = stored(tmp_path / DEVICE)
+    assert (saved["alarms"]["number"], saved["counters"]["windows"]) == (4, LEARN + 46)
+
+
+def release_hold(fleet, base):
+    """The head that a device has, as revision 1: what it waits for."""
+    weights = fleet.release.head.weights
+    message = HeadMessage(
+        release_id=base.release_id, revision=1, weights=weights.tobytes(), output_min=-9, output_max=9
+    )
+    fleet.connection.publish(topics.fleet_topic(FLEET, "head"), codec.encode(message), retain=True)
+
+
+AGES_AGO = """
+import fedtiny.clock
+fedtiny.clock.utc_now = lambda: "2001-01-01T00:00:00+00:00"
+from fedtiny.cli import main
+main()
+"""
+
+
+@one_broker
+def test_a_clock_that_is_set_back_changes_no_order(broker, fleet, agent, play, tmp_path):
+    process = agent(DEVICE, "--data", play(healthy(10), faulty(8)))
+    wait_alarm(fleet, "raised")
+    end(process)
+    where = ["--state", tmp_path / DEVICE, "--data", play(healthy(50)), "--fleet", FLEET, "--port", broker.port]
+    command = [sys.executable, "-c", AGES_AGO, "edge", "run", "--device", DEVICE, "--speed", 0, *where]
+    with subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL) as process:
+        cleared = wait_alarm(fleet, "cleared")
+        end(process)
+    assert (cleared.number, cleared.at_utc[:4]) == (2, "2001")
+    assert cleared.raised_utc == wait_alarm(fleet, "raised").at_utc > cleared.at_utc
+
+
+@one_broker
+def test_evidence_is_bounded_and_can_be_scored_again(fleet, agent, play, release_path, tmp_path):
+    settings = tmp_path / "fedtiny.toml"
+    settings.write_text("[edge]\nevidence_files = 2\n")
+    process = agent(DEVICE, "--config", settings, "--data", play(*[healthy(60), faulty(8)] * 3))
+    at_end(fleet)
+    fleet.until(lambda t, m: t.kind == "alarm" and m.number == 5, "the third alarm")
+    end(process)
+    state = tmp_path / DEVICE
+    named = [a.evidence for a in alarms(fleet) if a.state == "raised"]
+    assert sorted(file.name for file in (state / "evidence").iterdir()) == named[1:]
+    command = [sys.executable, "-m", "fedtiny.cli", "edge", "score", state / "evidence" / named[-1], "--json"]
+    done = subprocess.run([*command, "--state", state], capture_output=True, text=True, check=True)
+    assert done.stdout.count('"anomalous": true') >= 3
+
+
+@one_broker
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_cleanly_when_asked_to(fleet, agent, play, tmp_path, number):
+    process = agent(DEVICE, "--data", play(*[healthy(15), faulty(8)] * 20), "--hold-for-revision", 1)
+    base = learned(fleet).base
+    release_hold(fleet, base)
+    online = wait_status(fleet, "revision 1", lambda m: m.base and m.base.revision == 1)
+    end(process, number)
+    last = wait_status(fleet, "its goodbye", lambda m: m.state == "offline")
+    assert (last.boot_id, last.windows > 0) == (online.boot_id, True)
+    with closing(DeviceStore(tmp_path / DEVICE / STORE)) as store:
+        saved = store.get(KEY)["alarms"]["number"]
+        waiting = [codec.decode(type(a), m.payload).number for m in store.waiting(limit=100) for a in alarms(fleet)[:1]]
+    arrived = {a.number for a in alarms(fleet)}
+    assert arrived | set(waiting) == set(range(1, saved + 1))
+
+
+@one_broker
+def test_ten_kills_lose_double_and_change_nothing(broker_process, broker, release, tmp_path):
+    folder = tmp_path / "kills"
+    folder.mkdir()
+    found = run_kills(release, folder, broker_process, broker, kills=10, episodes=15)
+    assert set(found["wrong"].values()) == {0}, found
+    assert found["lives_that_told_of_an_alarm"] > 2
+    assert found["alarm_messages"] == 30
