@@ -62,6 +62,7 @@ class ReplaySource(_Source):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     speed: Annotated[float, Field(ge=0)] = 1.0
     skip: Annotated[int, Field(ge=0)] = 0
+    repeat: Annotated[int, Field(ge=0)] = 1
 
 
 class RowsSource(_Source):
@@ -208,7 +209,6 @@ class Edge(_Section):
     alarm_hold_s: Annotated[float, Field(gt=0, le=1e7)] = 3600.0
     operating_points: Annotated[int, Field(ge=1, le=8)] = 1
     personal_head: bool = True
-    silence_s: Annotated[float, Field(gt=0, le=1e7)] = 600.0
     evidence_files: Annotated[int, Field(ge=0, le=10_000)] = 16
     score_every: Positive = 32
 

@@ -57,7 +57,7 @@ BATCH = 64  # windows
 SAVE_EVERY_S = STATUS_EVERY_S = 60.0
 MOST_UNSAVED = 1000  # messages
 EVIDENCE = "evidence"
-GONE = ("disconnected", "unreadable", "silent")  # what a source says when it gives nothing: no vote is waited for
+GONE = ("disconnected", "unreadable")  # what a source says when it gives nothing: no vote is waited for
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Agent:
         self._conflict: str | None = None
         self._lag_s: float | None = None
         now = time.monotonic()
-        self._saved = self._heard = self._told = self._held = now
+        self._saved = self._told = self._held = now
         self._scores: Any = None
 
     # --- life ---
@@ -157,7 +157,6 @@ class Agent:
         started, played = 0.0, 0.0
         for recording in self._source.recordings(position.cursor):
             if recording is not None:
-                self._heard = time.monotonic()
                 if not recording.follows:
                     started, played = time.monotonic(), 0.0
                 while self._must_wait() and not self._source.live and not stop.is_set():
@@ -178,7 +177,7 @@ class Agent:
         return watch is None or (held and watch.watching)
 
     def _keep_time(self) -> None:
-        """What is due by the clock: the store, the status, an alarm that goes on, a source that says nothing."""
+        """What is due by the clock: the store, the status, an alarm that goes on."""
         now = time.monotonic()
         if now - self._saved > SAVE_EVERY_S:
             self._save()
@@ -187,10 +186,6 @@ class Agent:
         if now - self._held > self._config.edge.alarm_hold_s:
             self._held = now
             self._hold_alarms()
-        silence = self._config.edge.silence_s
-        if now - self._heard > silence and not self._source_done:
-            self._heard = now
-            self._sensor_verdict(f"silent: no samples for {silence:g} s")
 
     # --- windows ---
 
@@ -598,7 +593,10 @@ class Agent:
         if self._online:
             self._connection.publish(topic, payload, qos=0)
         else:
-            self._save(Message("score", topic, payload))
+            try:
+                device.store.spool("score", topic, payload)
+            except StorageError as error:
+                self._reject("storage", f"{error}; a summary of scores is lost")
 
     def _reject(self, kind: str, detail: str) -> None:
         self._rejected[kind] += 1

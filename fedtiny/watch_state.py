@@ -1,6 +1,5 @@
 """A machine's watch in the device's store: what was learned survives a restart, what follows from it is found again."""
 
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -20,28 +19,23 @@ ARRAYS = ("baseline", "recent", "standardisation", "drift")
 
 def save_watch(store: DeviceStore, watch: Watch | None) -> None:
     """Put ``watch`` into ``store``, as part of the caller's transaction; None forgets it."""
-    before = store.get(KEY, {"points": {}})["points"]
-    for name in before:
-        if watch is None or name not in watch.detectors:
+    detectors, clusters, first = (watch.detectors, watch.clusters, watch.first) if watch else ({}, None, [])
+    for name in store.get(KEY, {"points": {}})["points"]:
+        if name not in detectors:
             for array in ARRAYS:
                 store.put_array(f"{name}/{array}", None)
-    if watch is None:
-        store.put(KEY, {"points": {}})
-        return
-    clusters = watch.clusters
-    store.put(
-        KEY,
-        {
-            "points": {name: _save_detector(store, name, d) for name, d in watch.detectors.items()},
+    store.put_array("clusters/centres", clusters.centres if clusters else None)
+    store.put_array("clusters/axes", clusters.axes if clusters else None)
+    store.put_array("first", np.array(first, np.float32) if first else None)
+    values: dict[str, Any] = {"points": {name: _save_detector(store, name, d) for name, d in detectors.items()}}
+    if watch is not None:
+        values |= {
             "alarm": alarm_state(watch.alarm),
             "lately": list(watch.lately),
             "quietest": None if np.isinf(watch.quietest) else watch.quietest,
-            "clusters": None if clusters is None else [clusters.along, clusters.across],
-        },
-    )
-    store.put_array("clusters/centres", None if clusters is None else clusters.centres)
-    store.put_array("clusters/axes", None if clusters is None else clusters.axes)
-    store.put_array("first", np.array(watch.first, np.float32) if watch.first else None)
+            "clusters": [clusters.along, clusters.across] if clusters else None,
+        }
+    store.put(KEY, values)
 
 
 def load_watch(store: DeviceStore, network: Network, rules: Rules) -> Watch:
@@ -88,7 +82,7 @@ def _save_detector(store: DeviceStore, name: str, detector: Detector) -> dict[st
     return {
         "recent": [next_row, count],
         "watching": detector.threshold is not None,
-        "life": asdict(detector.life),
+        "life": vars(detector.life),
         "sharpened": detector.sharpened,
         "rate": detector.budget.rate,
     }

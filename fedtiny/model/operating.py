@@ -1,13 +1,15 @@
 """Operating points: speeds and loads under which a machine is normal in different ways.
 
 Where the source names them (a tag, a shaft speed), they are taken as named. Where it does not, and the configuration
-allows more than one, clusters are found once, in the windows that are learned first: the set is split in two by k-means
-as long as the halves lie far apart on the line between their centres (in the manner of G-means, Hamerly and Elkan,
-NIPS 2003). A later window belongs to the nearest centre. It is of an **unknown** operating point, and then no
-fault, where it is off all clusters in the directions in which operating points differ and as usual in all others;
-what is unusual in the others may be a fault and is scored. A machine that stands still is unknown, too.
+allows more than one, clusters are found once, in the windows that are learned first: the set is split in two again and
+again, across the direction in which a part varies most (Boley, Principal direction divisive partitioning, Data Mining
+and Knowledge Discovery 2, 1998), and parts that do not lie far apart are joined again. A later window belongs to the
+nearest centre. It is of an **unknown** operating point, and then no fault, where it is off all clusters in the
+directions in which operating points differ and as usual in all others; what is unusual in the others may be a fault
+and is scored. A machine that stands still is unknown, too.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -42,14 +44,19 @@ class Clusters:
 
 def find_clusters(z: Array, most: int) -> Clusters:
     """At most ``most`` clusters of z (n, features)."""
-    groups = [z]
-    while len(groups) < most:
-        halves = {i: pair for i, group in enumerate(groups) if (pair := _split(group, len(z))) is not None}
-        if not halves:
+    parts = [z]
+    while len(parts) < 2 * MOST:
+        widest = max(range(len(parts)), key=lambda i: float(parts[i].var(axis=0).sum()) * len(parts[i]))
+        if len(parts[widest]) < 2:
             break
-        i = max(halves, key=lambda i: len(groups[i]))
-        groups[i : i + 1] = halves[i]
-    centres = np.array([group.mean(axis=0) for group in groups])
+        parts[widest : widest + 1] = _split(parts[widest])
+    while len(parts) > 1:
+        pairs = {(i, j): _apart(parts[i], parts[j], len(z)) for j in range(len(parts)) for i in range(j)}
+        i, j = min(pairs, key=lambda pair: pairs[pair])
+        if pairs[i, j] > (APART, 0) and len(parts) <= most:
+            break
+        parts[i] = np.concatenate([parts[i], parts.pop(j)])
+    centres = np.array([part.mean(axis=0) for part in parts])
     if len(centres) == 1:
         return Clusters(centres)
     axes = np.linalg.svd(centres - centres.mean(axis=0), full_matrices=False)[2][: len(centres) - 1].T
@@ -65,27 +72,35 @@ def _distances(z: Array, centres: Array, axes: Array) -> tuple[NDArray[np.int64]
     return label, np.linalg.norm(along, axis=1), np.linalg.norm(away - along @ axes.T, axis=1)
 
 
-def _split(group: Array, total: int) -> tuple[Array, Array] | None:
-    """Two clusters of ``group``, where it has two."""
-    if len(group) < 4:
-        return None
-    spread = group - group.mean(axis=0)
-    second = spread @ np.linalg.svd(spread, full_matrices=False)[2][0] > 0
-    for _ in range(20):
-        if not second.any() or second.all():
-            return None
-        first_centre, second_centre = group[~second].mean(axis=0), group[second].mean(axis=0)
-        line = second_centre - first_centre
-        before, second = second, (group - (first_centre + second_centre) / 2) @ line > 0
-        if (before == second).all():
-            break
-    halves = group[~second], group[second]
-    if min(map(len, halves)) < max(2, SMALLEST * total):
-        return None
-    line /= np.linalg.norm(line)
-    first, last = halves[0] @ line, halves[1] @ line
-    width = np.sqrt((first.var() * len(first) + last.var() * len(last)) / len(group))
-    return halves if last.mean() - first.mean() > APART * width else None
+def _split(part: Array) -> tuple[Array, Array]:
+    """Two parts, cut across the principal direction where that leaves least variance within them."""
+    spread = part - part.mean(axis=0)
+    along = spread @ np.linalg.svd(spread, full_matrices=False)[2][0]
+    order = along.argsort(kind="stable")
+    first = np.arange(1, len(part))
+    between = np.square(along[order].cumsum()[:-1]) / (first * first[::-1])
+    at = int(between.argmax()) + 1
+    return part[np.sort(order[:at])], part[np.sort(order[at:])]
+
+
+def _apart(one: Array, other: Array, total: int) -> tuple[float, float]:
+    """Distance of two parts: in their standard deviations, on the line between their centres, and as it is.
+
+    The centres are those of every other window, and the windows between these are measured: in many features, any few
+    windows lie far apart on the line that they drew themselves. A part too small to be a cluster is not apart.
+    """
+    distance = float(np.linalg.norm(one.mean(axis=0) - other.mean(axis=0)))
+    if min(len(one), len(other)) < max(2, SMALLEST * total):
+        return 0.0, distance
+    gaps, squares = [], 0.0
+    for start in (0, 1):
+        line = other[1 - start :: 2].mean(axis=0) - one[1 - start :: 2].mean(axis=0)
+        line /= max(float(np.linalg.norm(line)), 1e-9)
+        low, high = one[start::2] @ line, other[start::2] @ line
+        gaps.append(float(high.mean() - low.mean()))
+        squares += float(low.var()) * len(low) + float(high.var()) * len(high)
+    width = np.sqrt(squares / (len(one) + len(other)))
+    return float(np.mean(gaps) / max(width, 1e-6)), distance
 
 
 def name_of(point: str, speed_hz: float | None, known: list[str]) -> str:
@@ -93,7 +108,8 @@ def name_of(point: str, speed_hz: float | None, known: list[str]) -> str:
     if point or speed_hz is None:
         return point
     for name in known:
-        value = name.removesuffix(" Hz")
-        if value != name and abs(float(value) - speed_hz) <= SAME_SPEED * float(value):
-            return name
+        with suppress(ValueError):  # a name that the source gave
+            value = float(name.removesuffix(" Hz"))
+            if name.endswith(" Hz") and abs(value - speed_hz) <= SAME_SPEED * value:
+                return name
     return f"{speed_hz:.4g} Hz"

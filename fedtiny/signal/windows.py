@@ -60,5 +60,7 @@ def cut(samples: NDArray[Any], window: int, hop: int) -> NDArray[Any]:
     """View (n, window, channels) of the windows in ``samples`` (length, channels); n may be 0. No copy."""
     if len(samples) < window:
         return samples[:0].reshape(0, window, samples.shape[1])
+    if len(samples) < window + hop:  # one alone, as a snapshot has: the view below costs more than its transform
+        return samples[None, :window]
     frames = np.lib.stride_tricks.sliding_window_view(samples, window, axis=0)
     return frames[::hop].swapaxes(1, 2)

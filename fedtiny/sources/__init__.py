@@ -32,7 +32,9 @@ def _open(settings: config.Config) -> Source:
             machine = source.machine or settings.device
             if machine is None:
                 raise ConfigError("source.machine: not set, and no device id to take it from")
-            return Replay(source.data, machine, seed=source.seed, speed=source.speed, skip=source.skip)
+            return Replay(
+                source.data, machine, seed=source.seed, speed=source.speed, skip=source.skip, repeat=source.repeat
+            )
         case config.FolderSource():
             from fedtiny.sources.folder import Folder
 
