@@ -94,10 +94,8 @@ EXAMPLES: dict[str, Any] = {
     "source.folder.path": "/var/spool/fedtiny",
     "source.iio.device": "adxl345",
     "source.iio.trigger": "hrtimer0",
-    "source.mqtt.continuous": "Whether each frame goes on where the last one ended; not so: each is a snapshot.",
     "source.mqtt.topic": "sensors/pump-07/frames",
     "source.serial.port": "/dev/ttyUSB0",
-    "source.rows.time": "Column that holds the time of each row. Not set: none.",
     "source.rows.path": "features.csv",
     "source.rows.channels": ["rms", "kurtosis"],
 }
