@@ -3,9 +3,7 @@ import pytest
 
 from fedtiny.errors import DataError
 from fedtiny.metrics import auc
-from fedtiny.model.alarm import AlarmVote
 from fedtiny.model.scoring import fit_residuals
-from fedtiny.model.threshold import calibrate_threshold
 
 FEATURES = 40
 
@@ -70,59 +68,17 @@ def test_both_louder_and_quieter_score_higher(rng, sign):
     assert auc(model.score(residuals(rng, 300)), model.score(residuals(rng, 300) + shift)) > 0.97
 
 
-@pytest.mark.parametrize("windows", [24, 60, 300, 5000])
-@pytest.mark.parametrize("budget", [0.01, 0.05])
-def test_the_threshold_keeps_the_promised_budget(rng, windows, budget):
-    """Mean false-alarm rate over many calibrations on lognormal scores, and few that are far over."""
-    rates = []
-    for _ in range(200):
-        threshold = calibrate_threshold(rng.lognormal(0, 0.3, windows).astype(np.float32), budget)
-        rates.append(np.mean(rng.lognormal(0, 0.3, 2000) >= threshold))
-    assert 0.3 * budget < np.mean(rates) < 1.5 * budget
-    assert np.quantile(rates, 0.9) < 4 * budget
+def test_what_features_contribute_adds_up_to_the_score(rng):
+    model, later = fit_residuals(residuals(rng, 100)), residuals(rng, 20)
+    later[:, 5] += 4
+    contributions = np.square(model.whiten(later)) / FEATURES
+    np.testing.assert_allclose(contributions.sum(axis=1), model.score(later), rtol=1e-5)
+    assert (contributions.argmax(axis=1) == 5).mean() > 0.9
 
 
-@pytest.mark.parametrize(("windows", "budgets"), [(24, (0.01, 1e-3, 1e-4)), (2000, (0.2, 0.05, 0.01, 2e-3))])
-def test_a_smaller_budget_never_lowers_the_threshold(rng, windows, budgets):
-    scores = rng.lognormal(0, 0.3, windows).astype(np.float32)
-    thresholds = [calibrate_threshold(scores, budget) for budget in budgets]
-    assert thresholds == sorted(thresholds)
-    assert thresholds[0] < thresholds[-1]
-
-
-def test_heavy_tails_raise_the_threshold_once_there_are_windows_enough(rng):
-    scores = rng.lognormal(0, 0.2, 1000).astype(np.float32)
-    scores[::25] *= 20  # 4 %, which no lognormal of this spread explains
-    later = rng.lognormal(0, 0.2, 20_000)
-    later[::25] *= 20
-    assert np.mean(later >= calibrate_threshold(scores, 0.01)) < 0.03
-
-
-def test_many_windows_do_not_lose_the_order_statistic(rng):
-    """(1 - rate)^n is below the smallest float here."""
-    scores = np.where(np.arange(40_000) % 25 == 0, 50, rng.lognormal(0, 0.05, 40_000)).astype(np.float32)
-    assert calibrate_threshold(scores, 0.03) == 50
-
-
-def test_too_few_windows_to_calibrate():
-    with pytest.raises(DataError, match="1 windows are too few"):
-        calibrate_threshold(np.ones(1, np.float32), 0.01)
-    assert np.isfinite(calibrate_threshold(np.array([0, 1], np.float32), 0.01))
-
-
-def test_an_alarm_is_raised_held_and_cleared():
-    vote = AlarmVote(votes=3, window=5)
-    verdicts = [1, 0, 1, 0, 1, 0, 0, 0, 0, 0, 1, 1, 0]  # the third vote raises, five windows without one clear
-    changes = [vote.add(bool(over)) for over in verdicts]
-    assert [i for i, changed in enumerate(changes) if changed] == [4, 9]
-    assert not vote.raised
-
-
-def test_an_alarm_survives_a_restart_and_clears_after_a_whole_window():
-    vote = AlarmVote(votes=2, window=3, raised=True)
-    assert [vote.add(False) for _ in range(3)] == [False, False, True]
-
-
-def test_more_votes_than_windows_still_raise():
-    vote = AlarmVote(votes=9, window=2)
-    assert [vote.add(True) for _ in range(2)] == [False, True]
+def test_normal_residuals_are_whitened(rng):
+    """Of equal variation, and in no direction of more than a little beyond it."""
+    whitened = fit_residuals(residuals(rng, 2000)).whiten(residuals(rng, 2000))
+    assert np.abs(whitened.mean(axis=0)).max() < 0.2
+    widest = np.linalg.eigvalsh(np.cov(residuals(rng, 2000).T))[-1]
+    assert np.linalg.eigvalsh(np.cov(whitened.T))[-1] < 3 < widest
