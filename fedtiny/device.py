@@ -176,7 +176,10 @@ class Device:
         self.participant.release(release.id)
         log.info("release %s taken", release.id[:12])
         if self._pending is not None and self._pending.release_id == release.id:
-            self.take_head(self._pending)
+            try:
+                self.take_head(self._pending)
+            except (ProtocolError, ReleaseError) as error:  # the release is good all the same
+                log.warning("head: %s", error)
 
     def take_head(self, message: HeadMessage) -> bool:
         """A global head: try it, and score with it or with what serves this machine better; True when it was new."""

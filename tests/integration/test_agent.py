@@ -211,6 +211,19 @@ def test_heads_are_tried_before_they_are_trusted(fleet, agent, play, release):
     assert update.loss_after < update.loss_before
 
 
+@one_broker
+def test_a_bad_head_that_comes_before_its_release_does_not_spoil_it(watcher, agent, play, release):
+    message = HeadMessage(release_id=release.id, revision=1, weights=b"short", output_min=-1, output_max=1)
+    watcher.connection.publish(topics.fleet_topic(FLEET, "head"), codec.encode(message), retain=True)
+    agent(DEVICE, "--data", play(healthy(10)))
+    wait_status(watcher, "its first status", lambda m: m.phase == "waiting")
+    watcher.release = release
+    publish_release(watcher)
+    status = at_end(watcher)
+    assert (status.phase, status.base.revision, status.windows) == ("watching", 0, LEARN + 10)
+    assert "release" not in status.rejected
+
+
 def test_two_agents_with_one_id_notice_each_other_and_stay_calm(fleet, start, tmp_path):
     processes = [
         start("edge", "run", "--device", "fan-08", "--state", tmp_path / name, "--speed", 0, log=f"{name}.log")
