@@ -21,7 +21,7 @@ from fedtiny.model.drift import Drift
 from fedtiny.model.network import Network
 from fedtiny.model.ring import Ring
 from fedtiny.model.scoring import ResidualModel, fit_residuals
-from fedtiny.model.threshold import SAMPLE, Life, calibrate_threshold, windows_to_promise
+from fedtiny.model.threshold import CAUTIOUS, SAMPLE, Life, calibrate_threshold, windows_to_promise
 from fedtiny.signal.features import Standardisation, adapt_standardisation
 
 Array = NDArray[np.float32]
@@ -95,7 +95,7 @@ class Detector:
         split = split_index(count)
         kept_out = fit_residuals(residuals[:split]).score(residuals[split:])
         self.residuals = fit_residuals(residuals)
-        self.calibrated = calibrate_threshold(kept_out, self.budget.rate)
+        self.calibrated = calibrate_threshold(kept_out, self.budget.rate, CAUTIOUS)
         self.drift = Drift(residuals.shape[1], self.calibrated)
         self.sharpen(self.life.count)
 

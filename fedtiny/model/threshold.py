@@ -17,6 +17,7 @@ from fedtiny.errors import DataError
 
 Array = NDArray[np.float32]
 CONFIDENCE = 0.5  # that a threshold keeps its false-alarm rate: as often below as above
+CAUTIOUS = 0.9  # the same for a threshold from the first few windows alone
 BLOCKS = 3
 HIGHEST = {1: 0.0, 2: 0.564, 3: 0.846}  # expected largest of so many standard normal numbers
 GROUP = 5  # neighbouring windows, of which the tail keeps the largest score
@@ -27,13 +28,13 @@ FEWEST_PEAKS = 20
 BEYOND = 4  # the tail may speak of what was expected a quarter of a time in what it has seen
 
 
-def calibrate_threshold(scores: Array, false_alarm_rate: float) -> float:
+def calibrate_threshold(scores: Array, false_alarm_rate: float, confidence: float = CONFIDENCE) -> float:
     """Score that about ``false_alarm_rate`` of a machine's later normal windows will reach.
 
     ``scores``: (n,) of normal windows that nothing was fitted on, in time order, n at least 2. Neighbours are not
     independent and machines shift between levels, so the scores are taken in ``BLOCKS`` blocks: the log score is
     normal within a block, around the highest of the blocks' means, less what is highest by chance alone. The limit is
-    the one-sided tolerance limit at ``CONFIDENCE`` (Natrella, Experimental Statistics, NBS Handbook 91, 1963, section
+    the one-sided tolerance limit at ``confidence`` (Natrella, Experimental Statistics, NBS Handbook 91, 1963, section
     2-2): the fewer the windows, the wider its margin. Beside it stands the order statistic that says the same without
     a distribution (Wilks 1941); once there are windows enough for one, the larger of the two holds.
     """
@@ -45,22 +46,22 @@ def calibrate_threshold(scores: Array, false_alarm_rate: float) -> float:
     free = n - len(blocks)
     spread = np.sqrt(sum(float(np.square(block - block.mean()).sum()) for block in blocks) / free)
     content = NormalDist().inv_cdf(1 - false_alarm_rate)
-    sure = NormalDist().inv_cdf(CONFIDENCE)
+    sure = NormalDist().inv_cdf(confidence)
     a = max(1 - sure**2 / (2 * free), 0.2)
     b = content**2 - sure**2 / n
     factor = (content + np.sqrt(max(content**2 - a * b, 0.0))) / a
     by_chance = HIGHEST[len(blocks)] * spread / np.sqrt(n / len(blocks))
     level = max(logs.mean(), max(block.mean() for block in blocks) - by_chance)
     limit = float(np.exp(level + factor * spread))
-    allowed = _wilks(n, false_alarm_rate)
+    allowed = _wilks(n, false_alarm_rate, confidence)
     return max(limit, float(np.sort(scores)[n - allowed])) if allowed else limit
 
 
-def _wilks(n: int, rate: float) -> int:
-    """Largest k such that the k-th largest of n scores bounds their quantile at ``CONFIDENCE``; 0: n too small."""
-    # P(k-th largest < true quantile) = P(Binomial(n, rate) < k) must be at most 1 - CONFIDENCE
+def _wilks(n: int, rate: float, confidence: float) -> int:
+    """Largest k such that the k-th largest of n scores bounds their quantile at ``confidence``; 0: n too small."""
+    # P(k-th largest < true quantile) = P(Binomial(n, rate) < k) must be at most 1 - confidence
     log_term, total, k = n * log1p(-rate), 0.0, 0  # (1 - rate)^n is below the smallest float for large n
-    while k < n and (total := total + exp(log_term)) <= 1 - CONFIDENCE:
+    while k < n and (total := total + exp(log_term)) <= 1 - confidence:
         log_term += log((n - k) / (k + 1) * rate / (1 - rate))
         k += 1
     return k
