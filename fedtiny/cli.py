@@ -83,11 +83,11 @@ def _load(config_file: Path | None, **overrides: Any) -> Any:
 
 
 def _spare_memory() -> None:
-    """Before numpy comes in: no threads of its BLAS, and none of its modules that a device never uses."""
+    """Before numpy comes in: no threads of its BLAS, and nothing that an agent never uses."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from fedtiny.late import import_late
+    from fedtiny.late import spare_imports
 
-    import_late("numpy.random", "numpy.ma", "numpy.polynomial")
+    spare_imports()
 
 
 def _stop_on_signals() -> threading.Event:

@@ -55,6 +55,7 @@ Array = NDArray[np.float32]
 IDLE_S = 0.25  # at most this long until a stop is noticed
 BATCH = 64  # windows
 SAVE_EVERY_S = STATUS_EVERY_S = 60.0
+CONFLICT_S = 600.0  # another agent with this id that has not been heard for so long is gone
 MOST_UNSAVED = 1000  # messages
 EVIDENCE = "evidence"
 GONE = ("disconnected", "unreadable")  # what a source says when it gives nothing: no vote is waited for
@@ -112,6 +113,7 @@ class Agent:
         self._online = self._source_done = False
         self._announced: int | None = None  # token of this boot's first status; 0: the broker has it
         self._conflict: str | None = None
+        self._conflict_seen = 0.0
         self._lag_s: float | None = None
         now = time.monotonic()
         self._saved = self._told = self._held = now
@@ -182,6 +184,8 @@ class Agent:
         if now - self._saved > SAVE_EVERY_S:
             self._save()
         if now - self._told > STATUS_EVERY_S:
+            if now - self._conflict_seen > CONFLICT_S:
+                self._conflict = None
             self._publish_status()
         if now - self._held > self._config.edge.alarm_hold_s:
             self._held = now
@@ -460,9 +464,9 @@ class Agent:
             if not retained:
                 self._publish_status()
             return
-        if self._conflict != status.boot_id:
+        known, self._conflict, self._conflict_seen = self._conflict, status.boot_id, time.monotonic()
+        if known != status.boot_id:
             log.error("another agent uses the id %r: its boot id is %s", self._device.name, status.boot_id)
-            self._conflict = status.boot_id
             self._publish_status()
 
     # --- the release and the source ---
@@ -506,11 +510,23 @@ class Agent:
 
     def _publish_status(self, state: str = "online") -> None:
         self._told = time.monotonic()
+        self._notifier.status(self._in_words())
         if not self._online:
             return
         token = self._connection.publish(self._topic("status"), codec.encode(self._status(state)), retain=True)
         if self._announced is None:
             self._announced = token
+
+    def _in_words(self) -> str:
+        """One line for ``systemctl status``."""
+        device = self._device
+        phase = device.participant.phase.value
+        if device.watch is not None:
+            share = device.watch.promised if device.watch.watching else device.watch.learned
+            phase += f" {share:.0%}"
+        alarms = ", ".join(f"{kind} alarm {alarm.state}" for kind, alarm in device.book.standing.items())
+        link = "online" if self._online else "broker away"
+        return f"{phase}, {device.counters.windows} windows, {alarms or 'no alarm'}, {link}"
 
     def _status(self, state: str) -> DeviceStatus:
         device, watch = self._device, self._device.watch
