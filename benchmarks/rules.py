@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 
 from benchmarks.common import Array
 from fedtiny.config import Edge
+from fedtiny.device import rules_of
 from fedtiny.model.alarm import AlarmLife
 from fedtiny.model.artifact import Release
 from fedtiny.model.detector import Budget, Detector, split_index
 from fedtiny.model.network import Network
 from fedtiny.model.threshold import calibrate_threshold
-from fedtiny.model.watch import Rules, Watch
+from fedtiny.model.watch import Watch
 from fedtiny.signal.given import fit_columns
 
 Alarms = list[tuple[int, int | None]]
@@ -21,16 +22,7 @@ Alarms = list[tuple[int, int | None]]
 
 def replay(release: Release, edge: Edge, features: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
     """(scores, thresholds, whether the alarm stands) of every row, as a live device finds them; NaN while it learns."""
-    rules = Rules(
-        rate=edge.window_rate,
-        learn=edge.learn_windows,
-        keep=max(edge.buffer_windows, 2 * edge.learn_windows),
-        votes=edge.alarm_votes,
-        window=edge.alarm_window,
-        quiet=edge.alarm_clear,
-        points=edge.operating_points,
-    )
-    watch, extract = Watch(Network(release, edge.runtime), rules), release.features
+    watch, extract = Watch(Network(release, edge.runtime), rules_of(edge)), release.features
     scores, thresholds = np.full((2, len(features)), np.nan, np.float32)
     standing = np.zeros(len(features), bool)
     for i, row in enumerate(features):

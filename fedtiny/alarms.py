@@ -1,5 +1,6 @@
 """A device's alarms as it tells of them: numbered, with what stands after each change."""
 
+import uuid
 from collections import deque
 from typing import Any
 
@@ -15,6 +16,7 @@ class AlarmBook:
         saved = saved or {}
         self._device = device
         self.number: int = saved.get("number", 0)
+        self.epoch: str = saved.get("epoch") or uuid.uuid4().hex[:8]
         self.standing = {key: StandingAlarm.model_validate(value) for key, value in saved.get("standing", {}).items()}
         self.evidence: dict[str, str] = saved.get("evidence", {})
         self.trend: deque[float] = deque(saved.get("trend", ()), maxlen=SPANS)
@@ -23,6 +25,7 @@ class AlarmBook:
         """As JSON, for the store."""
         return {
             "number": self.number,
+            "epoch": self.epoch,
             "standing": {kind: alarm.model_dump() for kind, alarm in self.standing.items()},
             "evidence": self.evidence,
             "trend": list(self.trend),
@@ -47,6 +50,7 @@ class AlarmBook:
         return Alarm(
             device=self._device,
             number=self.number,
+            epoch=self.epoch,
             kind=kind,
             state=state,
             at_utc=at_utc,

@@ -224,7 +224,7 @@ def edge_run(
 def edge_tell(device: str, action: str, config_file: Path | None, **overrides: Any) -> None:
     """Tell a device that its alarms were seen, or to learn anew what is normal after maintenance.
 
-    A device that is away finds the message when it comes back.
+    A device that is away, and was there before, finds the message when it comes back.
     """
     config = _load(config_file, **overrides)
     from fedtiny.tell import tell

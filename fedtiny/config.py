@@ -198,8 +198,8 @@ class Edge(_Section):
     """
 
     runtime: Literal["auto", "litert", "tflite"] = "auto"
-    learn_windows: Annotated[int, Field(ge=4, le=50_000)] = 60
-    buffer_windows: Annotated[int, Field(ge=8, le=100_000)] = 1024
+    learn_windows: Annotated[int, Field(ge=4, le=5_000)] = 60
+    buffer_windows: Annotated[int, Field(ge=8, le=10_000)] = 1024
     false_alarm_rate: Share = 0.01
     false_alarms_per_month: Annotated[float, Field(gt=0, le=1e6)] | None = None
     every_s: Annotated[float, Field(gt=0, le=1e6)] | None = None

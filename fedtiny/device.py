@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedtiny.alarms import AlarmBook
-from fedtiny.config import Config
+from fedtiny.config import Config, Edge
 from fedtiny.device_store import DeviceStore, Kind
 from fedtiny.errors import ProtocolError, ReleaseError
 from fedtiny.federation.local import compute_update
@@ -85,6 +85,8 @@ class Device:
         self.in_use: HeadInUse | None = None
         self._global: Head | None = None  # the newest
         self._trusted: Head | None = None  # the newest that has passed its trial
+        self._trusted_revision = 0
+        self.proximal = config.coordinator.proximal  # the rounds', once there was one
         self._pending: HeadMessage | None = None
         self._commands: list[str] = saved.get("commands", [])
         if saved.get("release_id"):
@@ -107,6 +109,7 @@ class Device:
             "phase": self.participant.phase.value,
             "last_answered": self.participant.last_answered,
             "in_use": self.in_use.model_dump() if self.in_use else None,
+            "trusted_revision": self._trusted_revision,
             "alarms": self.book.saved(),
             "sensor": alarm_state(self.sensor),
             "position": self.position.__dict__,
@@ -142,9 +145,10 @@ class Device:
             log.error("%s; waiting for the fleet's release", error)
             return
         self._global, self._trusted = self._head("global"), self._head("trusted")
+        self._trusted_revision = saved["trusted_revision"]
         self.in_use = HeadInUse.model_validate(saved["in_use"]) if saved["in_use"] else None
         self.network = Network(release, self._config.edge.runtime, self._head("head"))
-        self.watch = load_watch(self.store, self.network, rules_of(self._config))
+        self.watch = load_watch(self.store, self.network, rules_of(self._config.edge))
         self.participant.release(release.id)
         self.participant.head(saved["revision"])
         self.participant.last_answered = saved["last_answered"]
@@ -167,12 +171,18 @@ class Device:
             raise ProtocolError(f"release: its SHA-256 is {release.id[:12]}, announced as {message.release_id[:12]}")
         return release
 
-    def use_release(self, release: Release) -> None:
-        """Start over with ``release``: the machine is learned anew."""
+    def accept_release(self, release: Release) -> Network:
+        """Make ``release`` ready to run, and keep it; whatever goes wrong does so before the one at hand is let go."""
         network = Network(release, self._config.edge.runtime)
         atomic_write(self._folder / MODEL, release.data)
-        self.network, self.watch = network, Watch(network, rules_of(self._config))
+        return network
+
+    def use_network(self, network: Network) -> None:
+        """Start over with what ``accept_release`` gave: the machine is learned anew."""
+        release = network.release
+        self.network, self.watch = network, Watch(network, rules_of(self._config.edge))
         self.in_use = self._global = self._trusted = self.sensor_baseline = None
+        self._trusted_revision = 0
         self.participant.release(release.id)
         log.info("release %s taken", release.id[:12])
         if self._pending is not None and self._pending.release_id == release.id:
@@ -197,35 +207,37 @@ class Device:
         return True
 
     def settle_head(self) -> None:
-        """Choose the head to score with, by its loss on this machine's windows that were kept out of all fitting."""
-        network, watch = self.network, self.watch
+        """Choose the head to score with, by its loss on this machine's windows that were kept out of all fitting.
+
+        A machine that is still being learned has none; the choice is made when it has.
+        """
+        network, watch, base = self.network, self.watch, self.participant.base
         assert network is not None
         assert watch is not None
-        new, base = self._global or network.release.head, self.participant.base
         assert base is not None
         if not watch.watching:
-            watch.set_head(new)
-            self._trusted, self.in_use = new, HeadInUse(use="global", revision=base.revision)
             return
+        release = network.release.head
+        new = self._global or release
         hidden, targets, split = watch.local_data()
-        proximal = self._config.coordinator.proximal if self._config.edge.personal_head else None
-        choice = choose_head(new, self._trusted or network.release.head, hidden, targets, split, proximal)
-        revision = self.in_use.revision if choice.use == "kept" and self.in_use else base.revision
-        if choice.use != "kept":
-            self._trusted = new
+        proximal = self.proximal if self._config.edge.personal_head else None
+        known = [release] if self._trusted is None else [release, self._trusted]
+        choice = choose_head(new, known, hidden, targets, split, proximal)
+        if choice.head is not None:
+            self._trusted, self._trusted_revision = new, base.revision
             watch.set_head(choice.head)
         self.in_use = HeadInUse(
             use=choice.use,
-            revision=revision,
-            loss_before=choice.loss_trusted,
+            revision=self._trusted_revision,
+            loss_before=choice.loss_known,
             loss_global=choice.loss_global,
             loss_personal=choice.loss_personal,
         )
         log.info(
-            "revision %d: loss %.4f, was %.4f; scoring with the %s head",
+            "revision %d: loss %.4f, best known %.4f; scoring with the %s head",
             base.revision,
             choice.loss_global,
-            choice.loss_trusted,
+            choice.loss_known,
             choice.use,
         )
 
@@ -269,17 +281,15 @@ class Device:
         with suppress(RuntimeError):  # learning already
             self.participant.relearn()
         alarm = self.watch.alarm if self.watch else None
-        self.watch = Watch(self.network, rules_of(self._config), alarm)
+        self.watch = Watch(self.network, rules_of(self._config.edge), alarm)
         self.watch.set_head(self._trusted or self.network.release.head)
-        base = self.participant.base
-        self.in_use = HeadInUse(use="global", revision=base.revision if base else 0)
+        self.in_use = HeadInUse(use="global", revision=self._trusted_revision)
         self.sensor_baseline = None
         return True
 
 
-def rules_of(config: Config) -> Rules:
+def rules_of(edge: Edge) -> Rules:
     """How a machine is watched, by configuration."""
-    edge = config.edge
     return Rules(
         rate=edge.window_rate,
         learn=edge.learn_windows,

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from fedtiny.sqlite_file import Layout, SqliteFile, checksum
 
-Kind = Literal["alarm", "update", "score", "status"]
+Kind = Literal["alarm", "update", "score"]
 BLOCK_BYTES = 16 * 1024
 MAX_FILE_BYTES = 64 * 1024 * 1024
 LAYOUT = Layout(
@@ -71,7 +71,6 @@ LIMITS: Mapping[Kind, Limit] = {
     "alarm": Limit(10_000, 8_000_000),
     "update": Limit(100, 8_000_000),
     "score": Limit(20_000, 4_000_000),
-    "status": Limit(100, 200_000),
 }
 
 

@@ -6,6 +6,7 @@ own where its buffer needs it. What the device knows is in ``fedtiny.device``; h
 
 import csv
 import logging
+import math
 import threading
 import time
 import uuid
@@ -27,12 +28,13 @@ from fedtiny.federation.participant import Phase
 from fedtiny.health import HealthMeter
 from fedtiny.model.alarm import AlarmLife
 from fedtiny.model.artifact import Manifest, Release
-from fedtiny.model.explain import top_bands
+from fedtiny.model.explain import contributions, top_bands
 from fedtiny.model.watch import Finding, Watch
 from fedtiny.notify import Notifier
 from fedtiny.outbox import Outbox
 from fedtiny.protocol import codec, topics
 from fedtiny.protocol.messages import (
+    AlarmEvent,
     AlarmKind,
     BandShare,
     Command,
@@ -45,8 +47,9 @@ from fedtiny.protocol.messages import (
     ScoreSummary,
 )
 from fedtiny.signal.framing import Framer
+from fedtiny.signal.given import check_rows
 from fedtiny.signal.recording import Recording, Source
-from fedtiny.signal.sensor import SensorBaseline, check_windows
+from fedtiny.signal.sensor import SensorBaseline, SensorFault, check_windows
 from fedtiny.store import locked
 from fedtiny.transport import Connected, Connection, Disconnected, Published, Received
 
@@ -54,6 +57,7 @@ log = logging.getLogger(__name__)
 Array = NDArray[np.float32]
 IDLE_S = 0.25  # at most this long until a stop is noticed
 BATCH = 64  # windows
+MOST_EVENTS = 64
 SAVE_EVERY_S = STATUS_EVERY_S = 60.0
 CONFLICT_S = 600.0  # another agent with this id that has not been heard for so long is gone
 MOST_UNSAVED = 1000  # messages
@@ -99,25 +103,29 @@ class Agent:
             manual_ack=True,
         )
         self._outbox = Outbox(self._device.store, self._connection)
-        self._evidence = Evidence(
-            folder / EVIDENCE, source.sample_rate_hz, source.channels, most_files=config.edge.evidence_files
-        )
+        self._evidence = self._new_evidence()
         self._health, self._notifier = HealthMeter(folder), Notifier()
         self._round: RoundMessage | None = None
         self._framer: Framer | None = None
         self._rejected: Counter[str] = Counter()
         self._unsaved: list[Message] = []
         self._span: list[Finding] = []
-        self._over: deque[Array] = deque(maxlen=config.edge.alarm_window)
+        self._span_first = 0
+        self._over: deque[Array | None] = deque(maxlen=config.edge.alarm_window)
         self._speed_hz: float | None = None
         self._online = self._source_done = False
         self._announced: int | None = None  # token of this boot's first status; 0: the broker has it
         self._conflict: str | None = None
         self._conflict_seen = 0.0
-        self._lag_s: float | None = None
+        self._lag = Lag()
         now = time.monotonic()
         self._saved = self._told = self._held = now
         self._scores: Any = None
+
+    def _new_evidence(self) -> Evidence:
+        folder = self._config.state_folder(self._device.name) / EVIDENCE
+        source, most = self._source, self._config.edge.evidence_files
+        return Evidence(folder, source.sample_rate_hz, source.channels, most_files=most)
 
     # --- life ---
 
@@ -131,6 +139,7 @@ class Agent:
             last.callback(self._end)
             if self._run.scores is not None:
                 self._scores = csv.writer(last.enter_context(open(self._run.scores, "a", newline="")))
+            self._forgotten_alarms()
             self._play(stop)
             self._flush_span()
             self._source_done = not stop.is_set()
@@ -145,7 +154,7 @@ class Agent:
         self._evidence.close()
         self._save()
         if self._online:
-            self._outbox.flush()
+            self._deliver()
             self._publish_status("offline")
 
     def _play(self, stop: threading.Event) -> None:
@@ -161,14 +170,16 @@ class Agent:
             if recording is not None:
                 if not recording.follows:
                     started, played = time.monotonic(), 0.0
+                    self._lag = Lag()
                 while self._must_wait() and not self._source.live and not stop.is_set():
                     self._listen(IDLE_S, stop)
                 self._take(recording, stop)
                 if stop.is_set():
                     return
-                position.cursor, position.windows = recording.cursor, 0
+                position.cursor, position.windows = recording.cursor or position.cursor, 0
                 played += len(recording.samples) / self._source.sample_rate_hz
-                self._lag_s = time.monotonic() - started - played if self._source.live else None
+                if self._source.live:
+                    self._lag.add(time.monotonic() - started - played)
             self._listen(0.0, stop)
             if stop.is_set():
                 return
@@ -196,15 +207,13 @@ class Agent:
     def _take(self, recording: Recording, stop: threading.Event) -> None:
         """Learn from or score all windows of a recording, a batch at a time."""
         if recording.fault:
-            self._sensor_verdict(recording.fault)
+            self._sensor_verdict(recording.fault, gone=recording.fault.split(":")[0] in GONE)
         watch = self._device.watch
         if watch is None or not len(recording.samples):
             return
         manifest = watch.network.release.manifest
         check_channels(recording, manifest)
         windows = self._framed(recording, manifest)
-        if not len(windows) and not self._source.live:
-            self._reject("short recording", f"{recording.name}: {len(recording.samples)} samples, under a window")
         self._speed_hz = recording.speed_hz
         position = self._device.position
         while position.windows < len(windows) and not stop.is_set():
@@ -214,34 +223,40 @@ class Agent:
             if self._device.watch is not watch:
                 return  # another release: its windows are other ones
             self._batch(recording, windows[position.windows : position.windows + BATCH])
+            self._listen(0.0, stop)
 
     def _framed(self, recording: Recording, manifest: Manifest) -> NDArray[Any]:
         if self._framer is None:
             every = self._config.edge.every_s or 0.0
             stride = max(manifest.hop, round(every * manifest.sample_rate_hz))
-            self._framer = Framer(manifest.window, manifest.hop, stride)
-        return self._framer.windows(recording, stream=self._source.live and not recording.cursor)
+            self._framer = Framer(manifest.window, manifest.hop, stride, manifest.sample_rate_hz)
+        found = self._framer.windows(
+            recording, time.monotonic() if self._source.live and not recording.cursor else None
+        )
+        if self._framer.wasted:
+            self._reject("short recording", f"{recording.name}: {len(recording.samples)} samples, under a window")
+        return found
 
     def _batch(self, recording: Recording, windows: NDArray[Any]) -> None:
         """Judge windows until one ends the learning. Each is counted first: what it changes is saved with its count."""
         device, watch = self._device, self._device.watch
         assert watch is not None
         release = watch.network.release
-        faults = self._faults(windows, release.manifest)
-        good = [i for i, fault in enumerate(faults) if not fault or fault.startswith("clipping")]
+        faults = window_faults(windows, release, device.sensor_baseline)
+        good = [i for i, fault in enumerate(faults) if fault is None or fault.usable]
         features = watch.network.features(windows[good]) if good else None
         ahead = None if features is None else watch.whiten_ahead(features, recording.point, recording.speed_hz)
         row = -1
         for window, fault in zip(windows, faults, strict=True):
             device.position.windows += 1
             device.counters.windows += 1
-            device.counters.sensor_faults += bool(fault)
-            self._sensor_verdict(fault)
-            if fault and not fault.startswith("clipping"):
-                self._record(recording, Finding("unknown", ""))
+            device.counters.sensor_faults += fault is not None
+            self._sensor_verdict(fault.text if fault else "")
+            if fault is not None and not fault.usable:
+                self._record(recording, Finding("sensor", ""))
                 continue
             watching = watch.watching
-            trusted = not fault and not device.sensor.standing
+            trusted = fault is None and not device.sensor.standing
             row += 1
             assert features is not None
             finding = watch.take(
@@ -266,9 +281,10 @@ class Agent:
         self._record(recording, finding)
         if score is None:
             return
+        if not self._span:
+            self._span_first = counters.windows
         self._span.append(finding)
-        if finding.verdict == "anomalous" and finding.away is not None:
-            self._over.append(np.square(finding.away) / len(finding.away))
+        self._over.append(finding.away if finding.verdict == "anomalous" else None)  # in step with the vote
         if finding.changed:
             watch = self._device.watch
             assert watch is not None
@@ -276,22 +292,13 @@ class Agent:
         if len(self._span) >= self._config.edge.score_every:
             self._flush_span()
 
-    def _faults(self, windows: NDArray[Any], manifest: Manifest) -> list[str]:
-        """What is wrong with the sensor in each window; empty: nothing."""
-        if manifest.feature == "given":
-            finite = np.isfinite(windows).all(axis=(1, 2))
-            return ["" if fine else "dropped: a feature is no number" for fine in finite.tolist()]
-        found = check_windows(windows, self._source.channels, self._device.sensor_baseline)
-        return [fault.text if fault else "" for fault in found]
-
     def _learn_sensor(self, windows: NDArray[Any]) -> None:
         seen, before = SensorBaseline.of(windows), self._device.sensor_baseline
         self._device.sensor_baseline = seen if before is None else before.merged(seen)
 
-    def _sensor_verdict(self, fault: str) -> None:
+    def _sensor_verdict(self, fault: str, *, gone: bool = False) -> None:
         """One vote on the sensor; a source that gives nothing needs no others."""
         life = self._device.sensor
-        gone = fault.split(":")[0] in GONE
         changed = life.raise_now() if gone else life.add(over=bool(fault), quiet=not fault)
         if changed:
             self._change_alarm("sensor", life, fault or "the sensor is well again")
@@ -316,48 +323,49 @@ class Agent:
     # --- alarms ---
 
     def _change_alarm(self, kind: AlarmKind, life: AlarmLife, reason: str, finding: Finding | None = None) -> None:
-        """An alarm's new state: noted durably together with its message, which is sent when the broker is there."""
-        device = self._device
+        """An alarm's new state, with all that is known of why."""
         evidence = ""
         details: dict[str, Any] = {}
         if finding is not None and finding.threshold is not None:
             details = {"score": finding.score, "threshold": finding.threshold, "point": finding.point}
             if life.standing:
                 details["bands"] = self._bands()
-                name = f"alarm-{device.book.number + 1:06d}"
+                name = f"alarm-{self._device.book.number + 1:06d}"
                 evidence = f"{name}.npz" if self._evidence.keep(name) else ""
+        self._tell(kind, life.state, reason, evidence, **details)
+
+    def _tell(self, kind: AlarmKind, state: AlarmEvent, reason: str, evidence: str = "", **details: Any) -> None:
+        """Note an alarm's state durably, together with its message, which is sent when the broker is there."""
+        device = self._device
+        promised = device.watch.promised if device.watch else None
         alarm = device.book.tell(
-            kind,
-            life.state,
-            utc_now(),
-            reason,
-            evidence,
-            window=device.counters.windows,
-            promised=device.watch.promised if device.watch else None,
-            **details,
+            kind, state, utc_now(), reason, evidence, window=device.counters.windows, promised=promised, **details
         )
-        log.warning("%s alarm %s: %s", kind, alarm.state, reason)
+        log.warning("%s alarm %s: %s", kind, state, reason)
         self._save(Message("alarm", self._topic("alarm"), codec.encode(alarm), retain=True))
+
+    def _forgotten_alarms(self) -> None:
+        """Clear what is said to stand and what nobody watches over any more: its watch could not be restored."""
+        device, watch = self._device, self._device.watch
+        if "machine" in device.book.standing and (watch is None or not watch.alarm.standing):
+            self._tell("machine", "cleared", "what was learned is lost: the alarm is not watched over any more")
 
     def _hold_alarms(self) -> None:
         """Say again what stands, with the newest score."""
-        device, last = self._device, self._span[-1] if self._span else None
-        messages = []
-        for kind, alarm in device.book.standing.items():
-            window, scored = device.counters.windows, {}
+        last = self._span[-1] if self._span else None
+        for kind, alarm in list(self._device.book.standing.items()):
+            scored: dict[str, Any] = {}
             if last is not None and kind == "machine":
                 scored = {"score": last.score, "threshold": last.threshold, "bands": self._bands()}
-            held = device.book.tell(kind, "held", utc_now(), alarm.reason, window=window, **scored)  # type: ignore[arg-type]
-            messages.append(Message("alarm", self._topic("alarm"), codec.encode(held), retain=True))
-        if messages:
-            self._save(*messages)
+            self._tell(kind, "held", alarm.reason, **scored)
 
     def _bands(self) -> tuple[BandShare, ...]:
         watch = self._device.watch
-        if not self._over or watch is None:
+        voted = [away for away in self._over if away is not None]
+        if not voted or watch is None:
             return ()
         manifest = watch.network.release.manifest
-        found = top_bands(np.mean(self._over, axis=0), manifest, self._speed_hz)
+        found = top_bands(contributions(np.array(voted)), manifest, self._speed_hz)
         return tuple(BandShare(**band.__dict__) for band in found)
 
     # --- messages ---
@@ -367,10 +375,10 @@ class Agent:
         self._notifier.alive()
         self._keep_time()
         deadline = time.monotonic() + timeout_s
-        while not stop.is_set():
+        for _ in range(MOST_EVENTS):  # a flood must not keep the sensor waiting
             left = max(0.0, deadline - time.monotonic())
             event = self._connection.next_event(min(left, IDLE_S))
-            if event is None and left <= IDLE_S:
+            if stop.is_set() or (event is None and left <= IDLE_S):
                 return
             if isinstance(event, Connected):
                 log.info("connected to %s:%d", self._config.broker.host, self._config.broker.port)
@@ -383,7 +391,7 @@ class Agent:
             elif isinstance(event, Published):
                 if event.token == self._announced:
                     self._announced = 0
-                self._outbox.published(event.token)
+                self._deliver(event.token)
             elif isinstance(event, Received):
                 try:
                     self._receive(event)
@@ -408,8 +416,11 @@ class Agent:
                 self._answer()
         elif kind == "round":
             self._round = codec.decode(RoundMessage, event.payload)
+            self._device.proximal = self._round.proximal
             self._answer()
         elif kind == "command":
+            if event.retained:
+                raise ProtocolError("a retained command would act at every connect")
             self._obey(codec.decode(Command, event.payload))
         elif kind == "status":
             self._notice(codec.decode(DeviceStatus, event.payload), event.retained)
@@ -419,8 +430,11 @@ class Agent:
         if release is None:
             return
         self._check_source(release)
+        network = self._device.accept_release(release)
         self._clear_machine_alarm("a new release")
-        self._device.use_release(release)
+        self._evidence.close()
+        self._evidence = self._new_evidence()
+        self._device.use_network(network)
         self._framer = None
         self._save()
         self._publish_status()
@@ -496,7 +510,9 @@ class Agent:
         A disk that is full stops nothing: alarms go out all the same, the rest waits in memory for the next time.
         """
         self._saved = time.monotonic()
-        self._unsaved = [*self._unsaved, *messages][-MOST_UNSAVED:]
+        replaced = {(message.kind, message.key) for message in messages if message.key}
+        waiting = [message for message in self._unsaved if (message.kind, message.key) not in replaced]
+        self._unsaved = [*waiting, *messages][-MOST_UNSAVED:]
         try:
             self._device.save(*self._unsaved)
         except StorageError as error:
@@ -506,7 +522,17 @@ class Agent:
             return
         self._unsaved = []
         if self._online:
-            self._outbox.flush()
+            self._deliver()
+
+    def _deliver(self, published: int | None = None) -> None:
+        """Send on what waits, after the broker has acknowledged ``published``."""
+        try:
+            if published is None:
+                self._outbox.flush()
+            else:
+                self._outbox.published(published)
+        except StorageError as error:
+            self._reject("storage", f"{error}; what waits there waits on")
 
     def _publish_status(self, state: str = "online") -> None:
         self._told = time.monotonic()
@@ -530,7 +556,7 @@ class Agent:
 
     def _status(self, state: str) -> DeviceStatus:
         device, watch = self._device, self._device.watch
-        health = self._health.measure()
+        health, (waiting, lost) = self._health.measure(), self._outbox.totals()
         points = (
             {}
             if watch is None
@@ -573,9 +599,9 @@ class Agent:
                 throttled_since_boot=health.throttled_since_boot,
                 disk_free_bytes=health.disk_free_bytes,
                 state_bytes=health.state_bytes,
-                lag_s=self._lag_s,
-                backlog=self._outbox.waiting,
-                lost=self._outbox.lost,
+                lag_s=self._lag.seconds,
+                backlog=waiting,
+                lost=lost,
             ),
             conflict=self._conflict,
             rejected=dict(self._rejected),
@@ -592,7 +618,7 @@ class Agent:
         base = device.participant.base
         summary = ScoreSummary(
             device=device.name,
-            first=device.counters.windows - len(scores),
+            first=self._span_first,
             count=len(scores),
             last=scores[-1],
             mean=sum(scores) / len(scores),
@@ -606,13 +632,10 @@ class Agent:
         )
         self._span.clear()
         topic, payload = self._topic("score"), codec.encode(summary)
-        if self._online:
+        if self._online and not self._outbox.waiting:
             self._connection.publish(topic, payload, qos=0)
         else:
-            try:
-                device.store.spool("score", topic, payload)
-            except StorageError as error:
-                self._reject("storage", f"{error}; a summary of scores is lost")
+            self._save(Message("score", topic, payload))
 
     def _reject(self, kind: str, detail: str) -> None:
         self._rejected[kind] += 1
@@ -620,11 +643,37 @@ class Agent:
             log.warning("refused: %s", detail)
 
 
+class Lag:
+    """How far the agent has fallen behind a live source, beyond the least of the last minute.
+
+    A sensor's clock and this computer's are never quite alike; over a minute that does not matter.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: float | None = None
+        self._least = [math.inf, math.inf]  # of the half minute before, of this one
+        self._until = time.monotonic() + 30
+
+    def add(self, behind: float) -> None:
+        """``behind``: seconds since the stream began, less the seconds of samples that were taken since."""
+        if time.monotonic() > self._until:
+            self._least, self._until = [self._least[1], math.inf], time.monotonic() + 30
+        self._least[1] = min(self._least[1], behind)
+        self.seconds = behind - min(self._least)
+
+
 def _why(watch: Watch) -> str:
     recent = watch.alarm.recent
     if watch.alarm.standing:
         return f"{recent.count('over')} of the last {len(recent)} windows reached the threshold"
     return f"the last {len(recent)} windows were quiet"
+
+
+def window_faults(windows: NDArray[Any], release: Release, baseline: SensorBaseline | None) -> list[SensorFault | None]:
+    """What is wrong with the sensor in each of ``windows`` (n, window, channels)."""
+    if release.manifest.feature == "given":
+        return check_rows(windows, release.standardisation)
+    return check_windows(windows, release.manifest.channels, baseline)
 
 
 def check_channels(recording: Recording, manifest: Manifest) -> None:

@@ -63,6 +63,8 @@ class Evidence:
         self._open: list[_Window] = []
         self._path: Path | None = None
         self._missing = 0
+        for draft in folder.glob("*.new"):  # of a process that was killed while it wrote
+            draft.unlink(missing_ok=True)
 
     def add(self, number: int, samples: Array, at: float | None = None, score: float | None = None) -> None:
         """Remember window ``number``: samples float32 (window, channels), Unix time (s) of its start, its score.

@@ -4,11 +4,13 @@ numpy 1 loads all of its parts, paho an HTTP client for proxies, pydantic a read
 plug-ins that no agent has.
 """
 
+import importlib
 import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import LazyLoader
 from types import ModuleType
+from typing import Any
 
 LATE = frozenset({"numpy.random", "numpy.ma", "numpy.polynomial", "urllib.request", "http.client"})
 
@@ -31,4 +33,13 @@ def spare_imports() -> None:
     sys.meta_path.insert(0, _Late)
     plugins = ModuleType("pydantic.plugin._loader")
     plugins.get_plugins = lambda: ()  # type: ignore[attr-defined]
+    plugins.__getattr__ = _real_plugins  # type: ignore[method-assign]
     sys.modules.setdefault(plugins.__name__, plugins)
+
+
+def _real_plugins(name: str) -> Any:
+    """Another version of pydantic wants more of its module than we stand in for: it gets the whole of it."""
+    if name.startswith("__"):
+        raise AttributeError(name)
+    del sys.modules["pydantic.plugin._loader"]
+    return getattr(importlib.import_module("pydantic.plugin._loader"), name)

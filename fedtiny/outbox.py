@@ -26,12 +26,15 @@ class Outbox:
     @property
     def waiting(self) -> int:
         """Messages that the broker does not have yet."""
-        return sum(backlog.messages for backlog in self._store.backlog().values())
+        return self.totals()[0]
 
-    @property
-    def lost(self) -> int:
-        """Messages that the spool's bounds have pushed out, ever."""
-        return sum(backlog.dropped for backlog in self._store.backlog().values())
+    def totals(self) -> tuple[int, int]:
+        """(messages that the broker does not have yet, those that the spool's bounds have pushed out, ever)."""
+        try:
+            each = self._store.backlog().values()
+        except StorageError:  # a disk that cannot be read: what it held is not known
+            return 0, 0
+        return sum(backlog.messages for backlog in each), sum(backlog.dropped for backlog in each)
 
     def flush(self) -> None:
         """Hand over what waits, as far as it is allowed to be on its way at once. Call it while online."""

@@ -2,12 +2,14 @@
 
 import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from fedtiny.config import Config
 from fedtiny.errors import FedTinyError
 
+SAMPLES_S = 3.0  # a sensor on a stream gives some by then, a folder or a slow node need not
 ANSWER_S = 5.0  # a broker that takes longer to accept a connection is as good as away
 
 
@@ -65,8 +67,19 @@ def _source(config: Config) -> str:
     from fedtiny.sources import open_source
 
     source = open_source(config)
+    what = f"{source.name}: {', '.join(source.channels)} at {source.sample_rate_hz:g} Hz"
+    if config.source.kind == "stdin":  # what is read here would be lost
+        return what
+    until = time.monotonic() + SAMPLES_S
     try:
-        return f"{source.name}: {', '.join(source.channels)} at {source.sample_rate_hz:g} Hz"
+        for recording in source.recordings():
+            if recording is not None and recording.fault:
+                raise FedTinyError(f"{source.name}: {recording.fault}")
+            if recording is not None:
+                return f"{what}; samples come"
+            if time.monotonic() > until:
+                return f"{what}; no samples in {SAMPLES_S:g} s"
+        return f"{what}; it is empty"
     finally:
         source.close()
 

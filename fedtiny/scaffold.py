@@ -5,6 +5,7 @@ at its default is written behind a ``#`` without a space: taking that away and c
 """
 
 import json
+import os
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -34,7 +35,7 @@ def write_config(path: Path, given: Mapping[str, Any] = NOTHING, source: str = "
     """Write the file of `render` and read it back; ConfigError, and no file, where it exists or is not valid."""
     text = render({key: value for key, value in given.items() if value is not None}, source)
     try:
-        with open(path, "x") as file:
+        with open(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:  # it may hold a password
             file.write(text)
     except FileExistsError:
         raise ConfigError(f"{path}: exists already; not overwritten") from None

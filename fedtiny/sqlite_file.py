@@ -1,7 +1,8 @@
 """One SQLite file that one process writes and no crash leaves half written.
 
 WAL with synchronous FULL: a commit returns once the log has been synced, so it holds through SIGKILL and, on storage
-that does what fsync asks of it, through a power cut. Between transactions the log is at most about 4 MiB, the file
+that does what fsync asks of it, through a power cut. Between transactions the log is about 4 MiB (more after
+a larger one, until the next), the file
 at most what its owner allows; space that is freed is used again. Nothing is mapped into memory and the page cache is
 256 kB.
 

@@ -14,7 +14,7 @@ from store_kills import step, whole_step
 from fedtiny.device_store import BLOCK_BYTES, LAYOUT, Backlog, DeviceStore, Limit
 from fedtiny.errors import ConfigError, StorageError
 
-SMALL = {"alarm": Limit(1000, 100_000), "update": Limit(3, 50_000), "score": Limit(1000, 1000), "status": Limit(1, 99)}
+SMALL = {"alarm": Limit(1000, 100_000), "update": Limit(3, 50_000), "score": Limit(1000, 1000)}
 
 
 @pytest.fixture

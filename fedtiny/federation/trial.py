@@ -1,11 +1,12 @@
 """Trial before trust: a device measures a head on its own healthy windows before it scores with it.
 
 What is compared are mean squared reconstruction errors on windows that were kept out of all fitting. A new global head
-that is worse than the last one that was trusted, by more than ``MARGIN``, is not used. A personal head, the device's
-own proximal step from the global one (FedProx's local problem: Li et al., MLSys 2020), is used where it is better than
-the global one by ``GAIN``.
+that is worse than the best of those known to be good, by more than ``MARGIN``, is not used. A personal head, the
+device's own proximal step from the global one (FedProx's local problem: Li et al., MLSys 2020), is used where it is
+better than the global one by ``GAIN``.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,27 +23,32 @@ Use = Literal["global", "personal", "kept"]
 
 @dataclass(frozen=True)
 class Choice:
-    """The head to score with, which kind it is, and the losses that decided; ``loss_personal`` None: not tried."""
+    """The head to score with, None: the one in use; which kind it is, and the losses that decided.
 
-    head: Head
+    ``loss_known``: of the best head that was known to be good; ``loss_personal`` None: not tried.
+    """
+
+    head: Head | None
     use: Use
-    loss_trusted: float
+    loss_known: float
     loss_global: float
     loss_personal: float | None = None
 
 
-def choose_head(new: Head, trusted: Head, hidden: Array, targets: Array, split: int, proximal: float | None) -> Choice:
-    """Decide between a ``new`` global head, a personal one made from it, and what the last ``trusted`` one gave.
+def choose_head(
+    new: Head, known: Sequence[Head], hidden: Array, targets: Array, split: int, proximal: float | None
+) -> Choice:
+    """Decide between a ``new`` global head, a personal one made from it, and going on with what is in use.
 
-    ``kept``: go on with what is in use; ``head`` is then the trusted one.
-
-    hidden: (n, inputs) dequantised int8 activations, targets: (n, outputs) standardised features; the first ``split``
-    windows may be fitted on, the rest is kept out. proximal: weight of the personal step; None: no personal head.
+    known: heads that are known to be good, at least one: the release's and the last that passed. hidden: (n, inputs)
+    dequantised int8 activations, targets: (n, outputs) standardised features; the first ``split`` windows may be fitted
+    on, the rest is kept out. proximal: weight of the personal step; None: no personal head.
     """
     kept_hidden, kept_targets = hidden[split:], targets[split:]
-    before, after = (loss(head.weights, kept_hidden, kept_targets) for head in (trusted, new))
+    before = min(loss(head.weights, kept_hidden, kept_targets) for head in known)
+    after = loss(new.weights, kept_hidden, kept_targets)
     if after > (1 + MARGIN) * before:
-        return Choice(trusted, "kept", before, after)
+        return Choice(None, "kept", before, after)
     if proximal is None:
         return Choice(new, "global", before, after)
     weights = fit_head(new.weights, hidden, targets, split, proximal)

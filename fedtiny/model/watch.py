@@ -20,7 +20,8 @@ from fedtiny.model.network import Network
 from fedtiny.model.operating import MOST, STILL, Clusters, find_clusters, name_of
 
 Array = NDArray[np.float32]
-Verdict = Literal["learning", "unknown", "normal", "anomalous"]
+Verdict = Literal["learning", "unknown", "sensor", "normal", "anomalous"]
+HIGHEST = 1e12  # score that is told: what overflows is no less anomalous
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ class Watch:
         threshold = detector.threshold
         assert threshold is not None
         away = detector.drift.away(whitened)
-        score, level = (float(x.dot(x)) / len(x) for x in (away, whitened))
+        score, level = (_finite(float(x.dot(x)) / len(x)) for x in (away, whitened))
         over = score >= threshold
         changed = self.alarm.add(over=over, quiet=score < self.rules.quiet * threshold)
         if self.alarm.standing:
@@ -196,3 +197,7 @@ class Watch:
         for detector in self.detectors.values():
             if detector.threshold is not None:
                 detector.rehead()
+
+
+def _finite(score: float) -> float:
+    return score if score < HIGHEST else HIGHEST

@@ -233,7 +233,8 @@ class StandingAlarm(Message):
 class Alarm(Message):
     """``device/<device>/alarm``: what changed about a device's alarms, and all that stand after it.
 
-    number: counts a device's alarm messages; one that comes twice is the same. kind: the machine's alarm or
+    number: counts a device's alarm messages within an epoch, the life of its state folder; one that comes twice is the
+    same. kind: the machine's alarm or
     the sensor's. state: held says that an alarm goes on. at_utc: when it happened, however late it is delivered.
     promised: how much of the false-alarm promise was backed then (see DeviceStatus). trend: means of earlier spans of
     scores as shares of the threshold, oldest first. evidence: the file on the device that keeps the raw windows.
@@ -241,6 +242,7 @@ class Alarm(Message):
 
     device: Id
     number: Count = 0
+    epoch: str = ""
     kind: AlarmKind = "machine"
     state: AlarmEvent
     window: Count

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from fedtiny.errors import DataError
 from fedtiny.signal.features import BandEnergies, Standardisation
+from fedtiny.signal.sensor import SensorFault
 from fedtiny.signal.windows import WindowPlan
 
 Array = NDArray[np.float32]
 FeatureKind = Literal["log-band-energies", "given"]
+BEYOND = 1e6  # deviations of the base
 ROW = WindowPlan(window=1, hop=1, bands=0)
 
 
@@ -48,6 +50,18 @@ Extractor = BandEnergies | GivenFeatures
 def make_extractor(kind: FeatureKind, plan: WindowPlan, channels: Sequence[str], floor: float) -> Extractor:
     """The extractor of ``kind``; ``plan`` and ``floor`` (a power above 0) are for bands only."""
     return GivenFeatures(channels) if kind == "given" else BandEnergies(plan, len(channels), floor)
+
+
+def check_rows(windows: NDArray[Any], scale: Standardisation) -> list[SensorFault | None]:
+    """What is wrong with each of ``windows`` (n, 1, features): a value that is none, or that nobody would measure.
+
+    ``scale`` is the base's: a million of its deviations away is a code for "missing", not a measurement.
+    """
+    rows = windows[:, 0]
+    with np.errstate(invalid="ignore", over="ignore"):
+        sound = np.abs((rows.astype(np.float64) - scale.mean) / scale.deviation).max(axis=1) <= BEYOND
+    fault = SensorFault("dropped", "dropped: a feature is no number, or beyond all that was ever measured")
+    return [None if fine else fault for fine in sound.tolist()]
 
 
 def fit_columns(features: Array, names: Sequence[str]) -> Standardisation:

@@ -19,6 +19,7 @@ from fedtiny.signal.checks import listing, natural
 from fedtiny.signal.files import FEMTO_TEMPERATURES, IMS_FILE, KINDS, ims_time, kinds, read_alone, skipped
 from fedtiny.signal.recording import IDLE_S, Recording
 
+MOST_BYTES = 64_000_000  # a recording is held in memory whole
 SETTLE_S = 1.0
 UNFINISHED = (".part", ".tmp")
 
@@ -150,6 +151,10 @@ class Folder:
 
     def _read(self, name: str, changed: float) -> Iterator[Recording]:
         at = ims_time(name) or changed
+        if (size := (self._path / name).stat().st_size) > MOST_BYTES:
+            raise DataError(
+                f"{self._path / name}: {size} bytes, at most {MOST_BYTES} are read: cut it into shorter ones"
+            )
         stretches = read_alone(self._path / name, self.channels, self.sample_rate_hz)
         for samples in islice(stretches, self._done, None):
             self._done += 1

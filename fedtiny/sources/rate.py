@@ -40,6 +40,9 @@ class RateCheck:
 
     def timed(self, intervals: NDArray[np.int64]) -> None:
         """Between the kernel's timestamps of the next samples, nanoseconds, (n,); those with a gap left out."""
+        if (intervals <= 0).any():  # the clock of the stamps was set
+            self.restart()
+            return
         self._intervals.append(intervals)
         self._span += int(intervals.sum())
         if self._span >= TIMED_S * 1e9:

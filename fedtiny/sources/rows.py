@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import logging
 import math
 import zlib
 from collections.abc import Iterator
@@ -17,6 +18,9 @@ from fedtiny.signal.checks import columns_in, reason
 from fedtiny.signal.recording import Recording
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+log = logging.getLogger(__name__)
 
 
 class Rows:
@@ -49,6 +53,7 @@ class Rows:
                 found = ", ".join(header[:20]) or "an empty file"
                 raise DataError(f"{path}: column {name!r} is expected once in the header; found {found}")
         self._width, self._columns = len(header), [header.index(name) for name in self.channels]
+        self._odd_time = False
         self._time = None if time is None else header.index(time)
 
     def recordings(self, after: str = "") -> Iterator[Recording]:
@@ -57,27 +62,20 @@ class Rows:
         with _table(self._path) as lines:
             for row, cells in enumerate(csv.reader(lines)):
                 if row >= first and cells:
-                    name = f"{self._path.name} row {row}"
-                    yield Recording(name, self._sample(row, cells), at=self._at(row, cells), cursor=str(row))
+                    yield self._recording(row, cells)
 
     def close(self) -> None:
         """Nothing is held open."""
 
-    def _sample(self, row: int, cells: list[str]) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    def _recording(self, row: int, cells: list[str]) -> Recording:
+        """One row; a row that cannot be read is the fault of whoever writes the table, and ends nothing."""
+        name, cursor = f"{self._path.name} row {row}", str(row)
         if len(cells) != self._width:
-            raise DataError(f"{self._path}: row {row} has {columns_in(len(cells))}, expected {self._width}")
-        values = []
-        for name, column in zip(self.channels, self._columns, strict=True):
-            try:
-                value = float(cells[column])
-            except ValueError:
-                value = math.nan
-            if not abs(value) <= FLOAT32_MAX:
-                raise DataError(
-                    f"{self._path}: row {row}, column {name!r} is {cells[column][:40]!r}, expected a finite number"
-                )
-            values.append(value)
-        return np.array([values], np.float32)
+            empty = np.empty((0, len(self.channels)), np.float32)
+            fault = f"unreadable: row {row} has {columns_in(len(cells))}, expected {self._width}"
+            return Recording(name, empty, fault=fault, cursor=cursor)
+        sample = np.array([[_value(cells[column]) for column in self._columns]], np.float32)
+        return Recording(name, sample, at=self._at(row, cells), cursor=cursor)
 
     def _at(self, row: int, cells: list[str]) -> float | None:
         if self._time is None:
@@ -85,8 +83,21 @@ class Rows:
         try:
             return _seconds(cells[self._time])
         except ValueError:
-            found = cells[self._time][:40]
-            raise DataError(f"{self._path}: row {row}: time {found!r}, expected Unix seconds or ISO 8601") from None
+            if not self._odd_time:
+                log.warning(
+                    "%s: row %d: time %r, expected Unix seconds or ISO 8601", self._path, row, cells[self._time][:40]
+                )
+            self._odd_time = True
+            return None
+
+
+def _value(text: str) -> float:
+    """A number, NaN for what is none or no float32 can hold."""
+    try:
+        value = float(text)
+    except ValueError:
+        return math.nan
+    return value if abs(value) <= FLOAT32_MAX else math.nan
 
 
 def _seconds(text: str) -> float:

@@ -171,7 +171,7 @@ class _Reader:
                     backoff, said = 0.5, False
                     while not self._stopping.is_set():
                         self._put(port.read(max(1, min(port.in_waiting, READ_BYTES))))
-            except OSError as error:  # pyserial's errors are of this class
+            except Exception as error:  # pyserial lets termios.error and ValueError through beside its own
                 if not said:
                     log.warning("%s: %s; trying again", self._name, reason(error))
                     self._put(f"disconnected: {reason(error)}")

@@ -328,3 +328,30 @@ def test_ten_kills_lose_double_and_change_nothing(broker_process, broker, releas
     assert set(found["wrong"].values()) == {0}, found
     assert found["lives_that_told_of_an_alarm"] > 2
     assert found["alarm_messages"] == 30
+
+
+@one_broker
+def test_a_bad_head_that_comes_while_the_machine_is_learned_is_not_used(fleet, agent, play, release):
+    """A device that joins a running fleet meets the newest head before it has a window to try it on."""
+    bad = HeadMessage(
+        release_id=release.id,
+        revision=3,
+        weights=(np.random.default_rng(0).normal(size=release.head.weights.shape) * 5).astype("<f4").tobytes(),
+        output_min=-50.0,
+        output_max=50.0,
+    )
+    fleet.connection.publish(topics.fleet_topic(FLEET, "head"), codec.encode(bad), retain=True)
+    agent("press-01", "--data", play(healthy(10)), "--hold-for-revision", 3)
+    status = fleet.status("press-01", lambda m: m.phase == "watching" and m.head is not None, "watching")
+    assert (status.head.use, status.head.revision, status.base.revision) == ("kept", 0, 3)
+
+
+@one_broker
+def test_a_retained_command_is_refused(fleet, agent, play):
+    """It would be carried out at every connect."""
+    topic = topics.device_topic(FLEET, "press-01", "command")
+    fleet.connection.publish(topic, codec.encode(Command(action="re-baseline")), retain=True)
+    agent("press-01", "--data", play(healthy(20)))
+    status = fleet.status("press-01", lambda m: m.source_done, "the end of the source")
+    assert status.rejected == {"command": 1}
+    assert status.phase == "watching"

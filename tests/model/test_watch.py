@@ -227,3 +227,18 @@ def test_how_far_it_is(release, signal):
     assert 0 < watch.promised < 1
     told(watch, signal(1))
     assert watch.promised == 1
+
+
+@pytest.mark.parametrize("value", [1e15, 1e30])
+def test_a_score_that_overflows_is_anomalous_and_leaves_no_trace(release, signal, value):
+    watch = watch_of(release)
+    told(watch, signal(60))
+    before = learned(watch)
+    bad = signal(1)
+    bad[0, 3] = value
+    (finding,) = told(watch, bad)
+    assert (finding.verdict, finding.score) == ("anomalous", 1e12)
+    after = learned(watch)
+    np.testing.assert_array_equal(before["0"][1], after["0"][1])
+    np.testing.assert_array_equal(before["0"][2], after["0"][2])
+    assert [found.verdict for found in told(watch, signal(5))].count("normal") >= 4

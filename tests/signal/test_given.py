@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from fedtiny.errors import DataError
-from fedtiny.signal.given import GivenFeatures, fit_columns
+from fedtiny.signal.features import Standardisation
+from fedtiny.signal.given import GivenFeatures, check_rows, fit_columns
 from fedtiny.signal.windows import cut
 
 NAMES = ("rms", "kurtosis", "energy")
@@ -41,3 +42,13 @@ def test_a_feature_that_never_moves_is_named(rng, value):
     rows[:, 2] = value
     with pytest.raises(DataError, match=r"feature 'energy' is .* in every normal row of the base: leave it out"):
         fit_columns(rows, NAMES)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e20, -9.9e37])
+def test_a_code_for_missing_is_a_fault_of_the_sensor(rng, value):
+    rows = rng.normal(1e4, 1, size=(3, 1, 3)).astype(np.float32)
+    rows[1, 0, 2] = value
+    scale = Standardisation(np.full(3, 1e4, np.float32), np.ones(3, np.float32))
+    found = check_rows(rows, scale)
+    assert [fault and fault.kind for fault in found] == [None, "dropped", None]
+    assert not found[1].usable
