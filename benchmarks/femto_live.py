@@ -218,7 +218,7 @@ def show(results: dict[str, Any]) -> None:
         print(
             f"{'met  ' if met else 'SHORT'}  {words}: {value:.4g}, {'at most' if at_most else 'at least'} {bound:.4g}"
         )
-    print(f"       of these, alarmed in the second half of life: {middle['alarmed_in_the_second_half']}")
+    print(f"       machines with a lasting alarm of the second half: {middle['alarmed_in_the_second_half']}")
     print(f"       windows over the threshold, of the median machine: {middle['over_before_half_median_machine']:.4g}")
     print(f"       the same without the drift rule, all machines: {middle['level_over_before_half']:.4g}")
 
