@@ -341,8 +341,8 @@ class Agent:
         alarm = device.book.tell(
             kind, state, utc_now(), reason, evidence, window=device.counters.windows, promised=promised, **details
         )
-        log.warning("%s alarm %s: %s", kind, state, reason)
         self._save(Message("alarm", self._topic("alarm"), codec.encode(alarm), retain=True))
+        log.warning("%s alarm %s: %s", kind, state, reason)  # what is said has been kept
 
     def _forgotten_alarms(self) -> None:
         """Clear what is said to stand and what nobody watches over any more: its watch could not be restored."""
