@@ -368,8 +368,9 @@ def _evaluate(
         rows = _read_scores(folder / f"{name}.csv")
         normal, failing = (rows["label"] == 0) & ~rows["learning"], rows["label"] == 1
         ratios, levels = rows["score"] / rows["threshold"], rows["level"]
+        far = levels / rows["threshold"]
         methods["federated"][name] = DeviceScores(levels[normal], levels[failing], float(rows["threshold"][-1]))
-        methods["judged"][name] = DeviceScores(ratios[normal], ratios[failing], 1.0)
+        methods["judged"][name] = DeviceScores(far[normal], far[failing], 1.0)
         played = features.features[len(features.features) - len(rows["score"]) :]
         status = observed.status[name]
         devices.append(
@@ -387,7 +388,7 @@ def _evaluate(
             }
         )
     results = {kind: figures(scores) for kind, scores in methods.items()} | {"central": central}
-    judged = results.pop("judged")  # against the threshold of its time; the AUC is that of the levels
+    judged = results.pop("judged")  # levels, as in all other rows, against the threshold of their time
     results["federated"] |= {rate: judged[rate] for rate in ("false_alarm_rate", "detection_rate")}
     for device in devices:
         device["auc"] = {kind: result["per_device"].get(device["device"]) for kind, result in results.items()}
@@ -403,6 +404,7 @@ def _evaluate(
         "versions": versions,
         "summary": {
             "devices": len(machines),
+            "alarms_standing": sum(device["alarm_position"] is not None for device in devices),
             "rounds": len(observed.rounds),
             "auc": {kind: {key: result[key] for key in keys} for kind, result in results.items()},
             "detection_rate": {kind: result["detection_rate"] for kind, result in results.items()},
@@ -476,6 +478,9 @@ def _print_summary(screen: Screen, summary: dict[str, Any]) -> None:
             style="bold" if kind == "federated" else "",
         )
     screen.console.print(table)
+    standing = summary["alarms_standing"]
+    machines = summary["devices"]
+    screen.say(f"alarms at the end: {standing} of {machines} machines (scores follow slow drift, the table does not)")
     traffic = summary["bytes_per_device_round"]
     screen.say(f"bytes a device a round: {traffic['up']:,.0f} up, {traffic['down']:,.0f} down")
     screen.say(f"peak memory of an edge agent: {summary['edge_peak_rss_mb']:.1f} MB")
