@@ -6,7 +6,6 @@ own where its buffer needs it. What the device knows is in ``fedtiny.device``; h
 
 import csv
 import logging
-import math
 import threading
 import time
 import uuid
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from fedtiny.clock import utc_now
 from fedtiny.config import Config
 from fedtiny.device import Device, Message
+from fedtiny.device_status import Lag, device_status, in_words
 from fedtiny.errors import ConfigError, DataError, ProtocolError, ReleaseError, StorageError
 from fedtiny.evidence import Evidence
 from fedtiny.federation.participant import Phase
@@ -40,8 +40,6 @@ from fedtiny.protocol.messages import (
     Command,
     DeviceStatus,
     HeadMessage,
-    HealthReport,
-    PointStatus,
     ReleaseMessage,
     RoundMessage,
     ScoreSummary,
@@ -536,73 +534,27 @@ class Agent:
 
     def _publish_status(self, state: str = "online") -> None:
         self._told = time.monotonic()
-        self._notifier.status(self._in_words())
+        self._notifier.status(in_words(self._device, online=self._online))
         if not self._online:
             return
         token = self._connection.publish(self._topic("status"), codec.encode(self._status(state)), retain=True)
         if self._announced is None:
             self._announced = token
 
-    def _in_words(self) -> str:
-        """One line for ``systemctl status``."""
-        device = self._device
-        phase = device.participant.phase.value
-        if device.watch is not None:
-            share = device.watch.promised if device.watch.watching else device.watch.learned
-            phase += f" {share:.0%}"
-        alarms = ", ".join(f"{kind} alarm {alarm.state}" for kind, alarm in device.book.standing.items())
-        link = "online" if self._online else "broker away"
-        return f"{phase}, {device.counters.windows} windows, {alarms or 'no alarm'}, {link}"
-
     def _status(self, state: str) -> DeviceStatus:
-        device, watch = self._device, self._device.watch
-        health, (waiting, lost) = self._health.measure(), self._outbox.totals()
-        points = (
-            {}
-            if watch is None
-            else {
-                name: PointStatus(
-                    learned=d.learned,
-                    promised=d.promised,
-                    threshold=d.threshold,
-                    drift=d.drift.used if d.threshold else 0,
-                )
-                for name, d in watch.detectors.items()
-            }
-        )
-        thresholds = [point.threshold for point in points.values() if point.threshold is not None]
-        return DeviceStatus(
-            device=device.name,
-            state=state,  # type: ignore[arg-type]
+        waiting, lost = self._outbox.totals()
+        return device_status(
+            self._device,
+            self._health.measure(),
+            lag_s=self._lag.seconds,
+            backlog=waiting,
+            lost=lost,
+            state=state,
             boot_id=self._boot_id,
-            phase=device.participant.phase.value,
-            learned=watch.learned if watch else 0.0,
-            promised=watch.promised if watch else 0.0,
-            base=device.participant.base,
-            head=device.in_use,
-            windows=device.counters.windows,
-            threshold=thresholds[0] if len(thresholds) == 1 else None,
-            points=points,
-            unknown=device.counters.unknown,
-            sensor_faults=device.counters.sensor_faults,
-            interpreter=device.network.interpreter if device.network else "",
-            peak_rss_mb=health.peak_rss_mb,
             bytes_up=self._connection.bytes_up,
             bytes_down=self._connection.bytes_down,
             source=self._source.name,
             source_done=self._source_done,
-            health=HealthReport(
-                cpu_share=health.cpu_share,
-                rss_mb=health.rss_mb,
-                temperature_c=health.temperature_c,
-                throttled_now=health.throttled_now,
-                throttled_since_boot=health.throttled_since_boot,
-                disk_free_bytes=health.disk_free_bytes,
-                state_bytes=health.state_bytes,
-                lag_s=self._lag.seconds,
-                backlog=waiting,
-                lost=lost,
-            ),
             conflict=self._conflict,
             rejected=dict(self._rejected),
         )
@@ -641,25 +593,6 @@ class Agent:
         self._rejected[kind] += 1
         if self._rejected[kind] == 1:  # said once a kind, counted always
             log.warning("refused: %s", detail)
-
-
-class Lag:
-    """How far the agent has fallen behind a live source, beyond the least of the last minute.
-
-    A sensor's clock and this computer's are never quite alike; over a minute that does not matter.
-    """
-
-    def __init__(self) -> None:
-        self.seconds: float | None = None
-        self._least = [math.inf, math.inf]  # of the half minute before, of this one
-        self._until = time.monotonic() + 30
-
-    def add(self, behind: float) -> None:
-        """``behind``: seconds since the stream began, less the seconds of samples that were taken since."""
-        if time.monotonic() > self._until:
-            self._least, self._until = [self._least[1], math.inf], time.monotonic() + 30
-        self._least[1] = min(self._least[1], behind)
-        self.seconds = behind - min(self._least)
 
 
 def _why(watch: Watch) -> str:

@@ -3,8 +3,10 @@
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
+import scipy.io
 
 from fedtiny.errors import DataError
 from fedtiny.signal.fleet import open_recordings
@@ -18,9 +20,9 @@ def read(path: Path, channels: tuple[str, ...] | None = ("a", "b")) -> list[np.n
 
 def write(path: Path, arrays: dict) -> Path:
     if path.suffix == ".mat":
-        pytest.importorskip("scipy.io").savemat(path, arrays)
+        scipy.io.savemat(path, arrays)
         return path
-    with pytest.importorskip("h5py").File(path, "w") as file:
+    with h5py.File(path, "w") as file:
         for name, values in arrays.items():
             file[name] = values
     return path
@@ -49,7 +51,6 @@ def test_a_dataset_in_a_group_is_found(tmp_path: Path) -> None:
 
 
 def test_a_mat_file_of_version_7_3_is_hdf5_by_columns(tmp_path: Path) -> None:
-    h5py = pytest.importorskip("h5py")
     path = tmp_path / "a.mat"
     with h5py.File(path, "w", userblock_size=512) as file:
         file["x"] = X.T

@@ -176,7 +176,6 @@ class Port:
 
 @pytest.fixture
 def port(tmp_path):
-    pytest.importorskip("serial")
     port = Port(tmp_path / "ttySENSOR")
     yield port
     port.unplug()
