@@ -98,7 +98,7 @@ class EmbeddedBroker:
         except OSError as error:
             self.stop()
             raise ConfigError(f"broker state folder {self._state}: {error.strerror or error}") from None
-        except BaseException:
+        except BaseException:  # Ctrl-C too: a broker that nobody holds must not stay
             self.stop()
             raise
 

@@ -159,7 +159,7 @@ def _open(path: Path, layout: Layout) -> sqlite3.Connection:
         if error.sqlite_errorcode & 0xFF in DAMAGE:
             raise _DamageError(str(error)) from None
         raise
-    except BaseException:
+    except BaseException:  # whatever it is, the file must not stay open and locked behind it
         db.close()
         raise
     return db

@@ -4,7 +4,9 @@ import resource
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from store_kills import step, whole_step
 from fedtiny.device_store import BLOCK_BYTES, LAYOUT, Backlog, DeviceStore, Limit
 from fedtiny.errors import ConfigError, StorageError
 
+NOBODY = 65534
 SMALL = {"alarm": Limit(1000, 100_000), "update": Limit(3, 50_000), "score": Limit(1000, 1000)}
 
 
@@ -257,12 +260,20 @@ def test_a_path_that_cannot_be_opened_is_named(tmp_path):
         DeviceStore(tmp_path / "missing" / "device.db")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_file_that_is_read_only_is_named(path):
-    DeviceStore(path).close()
-    path.chmod(0o444)
-    with pytest.raises(StorageError, match=r"device\.db: Permission denied"):
-        DeviceStore(path)
+def test_a_file_that_is_read_only_is_named():
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to the user that root becomes here
+        path = Path(folder) / "device.db"
+        DeviceStore(path).close()
+        path.parent.chmod(0o755)
+        path.chmod(0o444)
+        user = os.geteuid()
+        if user == 0:  # who may write everywhere
+            os.seteuid(NOBODY)
+        try:
+            with pytest.raises(StorageError, match=r"device\.db: Permission denied"):
+                DeviceStore(path)
+        finally:
+            os.seteuid(user)
 
 
 # --- damage ---

@@ -83,22 +83,27 @@ def test_a_killed_agent_goes_on_where_it_was(watcher, coordinator, agent, tmp_pa
     assert (after.phase, after.base, after.learned) == ("watching", before.base, 1.0)
 
 
-@pytest.mark.slow
-def test_a_killed_coordinator_resumes_its_round_with_the_updates_it_had(broker, watcher, coordinator, release):
-    base = Base(release_id=release.id, revision=0)
-    arguments = ("--devices", 2, "--quorum", 2, "--deadline", 600, "--rounds", 1)
+def kill_half_answered(watcher, coordinator, release, arguments):
+    """Kill a coordinator in its first round, which device a has answered and b has not; returns the open round."""
     first = coordinator(*arguments)
     for device in ("a", "b"):
-        announce(watcher.connection, device, base)
+        announce(watcher.connection, device, Base(release_id=release.id, revision=0))
     opened = watcher.open_round(1)
     send_update(watcher.connection, release, "a", opened)
     watcher.until(lambda t, m: t.kind == "update", "the update")
     assert watcher.connection.drain(10)
     first.send_signal(signal.SIGKILL)
     first.wait()
+    return opened
+
+
+@pytest.mark.slow
+def test_a_killed_coordinator_resumes_its_round_with_the_updates_it_had(broker, watcher, coordinator, release):
+    arguments = ("--devices", 2, "--quorum", 2, "--deadline", 600, "--rounds", 1)
+    opened = kill_half_answered(watcher, coordinator, release, arguments)
     watcher.seen.clear()
     coordinator(*arguments)
-    assert watcher.open_round(1).base == base  # the same round, announced anew
+    assert watcher.open_round(1).base == opened.base  # the same round, announced anew
     send_update(watcher.connection, release, "b", opened)
     head = watcher.head(1)
     assert (head.devices, head.num_examples) == (2, 20)
@@ -200,16 +205,8 @@ def _ignoring_garbage(watcher, found):
 
 @pytest.mark.slow
 def test_a_resumed_round_waits_for_the_updates_that_came_while_it_was_down(watcher, coordinator, release):
-    base = Base(release_id=release.id, revision=0)
     arguments = ("--devices", 2, "--quorum", 1, "--deadline", 600, "--rounds", 1)
-    first = coordinator(*arguments)
-    for device in ("a", "b"):
-        announce(watcher.connection, device, base)
-    opened = watcher.open_round(1)
-    send_update(watcher.connection, release, "a", opened)
-    watcher.until(lambda t, m: t.kind == "update", "the update")
-    first.send_signal(signal.SIGKILL)
-    first.wait()
+    opened = kill_half_answered(watcher, coordinator, release, arguments)
     send_update(watcher.connection, release, "b", opened)
     assert watcher.connection.drain(10)
     coordinator(*arguments)
