@@ -1,5 +1,6 @@
 """``fedtiny.toml``, checked when it is read: frozen models, unknown keys fail, defaults for everything."""
 
+import base64
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -17,7 +18,7 @@ from pydantic import (
 )
 
 from fedtiny.errors import ConfigError
-from fedtiny.protocol.topics import check_id
+from fedtiny.protocol.topics import ID_PATTERN, check_id
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -38,12 +39,27 @@ class _Section(BaseModel):
 
 
 class Broker(_Section):
-    """Where the MQTT broker listens."""
+    """Where the MQTT broker listens, and who we are to it.
+
+    ``ca``: TLS, with a broker whose certificate this CA has signed. ``certificate`` and ``key``: our own, for brokers
+    that ask for one. All are PEM files; a relative path starts at the folder of the configuration file.
+    """
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 1883
     username: str | None = None
     password: str | None = None
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key go together")
+        if self.certificate is not None and self.ca is None:
+            raise ValueError("a certificate needs ca: without it the connection is not encrypted")
+        return self
 
 
 class _Source(_Section):
@@ -227,22 +243,72 @@ class Edge(_Section):
 
 
 class Coordinator(_Section):
-    """Rounds: when they open and close, and how updates become a head."""
+    """Rounds: when they open and close, and how updates become a head.
 
-    strategy: Literal["fedavg", "ridge"] = "fedavg"
+    ``mode``: ``rounds`` asks all, or ``invite`` of them, and waits for ``quorum`` answers and at most ``deadline_s``;
+    ``buffered`` takes updates as they come and makes a head of every ``quorum`` of them. ``rounds``: how many on the same
+    data, 0 for no end; they begin again when the fleet has ``new_windows`` more, 0 for never. ``max_staleness``: how many
+    revisions behind an update may be; 0 in mode ``rounds`` and 10 in mode ``buffered`` unless given. ``screening``: leave
+    out updates that stand apart from the others; ``strikes`` of them put a device into quarantine. ``options``: of the
+    strategy.
+    """
+
+    strategy: Annotated[str, Field(pattern=rf"^{ID_PATTERN}$")] = "fedavg"
+    options: dict[str, float] = {}
+    mode: Literal["rounds", "buffered"] = "rounds"
     rounds: Annotated[int, Field(ge=0)] = 5
+    new_windows: Annotated[int, Field(ge=0)] = 0
     quorum: Positive = 1
     devices: Positive | None = None
+    invite: Positive | None = None
+    min_examples: Annotated[int, Field(ge=1, le=10_000)] = 1
+    max_staleness: Annotated[int, Field(ge=0, le=1000)] | None = None
     deadline_s: Annotated[float, Field(gt=0, le=1e7)] = 60.0
     pause_s: Annotated[float, Field(ge=0, le=1e7)] = 0.0
     proximal: Annotated[float, Field(gt=0, le=1e6)] = 0.3
-    ridge: Annotated[float, Field(gt=0, le=1e6)] = 1e-2
+    screening: bool = True
+    strikes: Positive = 3
+
+    @property
+    def staleness(self) -> int:
+        """``max_staleness``, or its default for the mode."""
+        return self.max_staleness if self.max_staleness is not None else 10 * (self.mode == "buffered")
 
     @model_validator(mode="after")
     def _enough_devices(self) -> Self:
         if self.devices is not None and self.devices < self.quorum:
             raise ValueError(f"devices ({self.devices}) must not be below the quorum ({self.quorum})")
+        if self.invite is not None and self.invite < self.quorum:
+            raise ValueError(f"invite ({self.invite}) must not be below the quorum ({self.quorum})")
         return self
+
+
+def _public_key(value: str) -> str:
+    try:
+        if len(base64.b64decode(value, validate=True)) == 32:
+            return value
+    except ValueError:
+        pass
+    raise ValueError("expected an Ed25519 public key: 32 bytes in base64")
+
+
+PublicKey = Annotated[str, AfterValidator(_public_key)]
+
+
+class Trust(_Section):
+    """Who is believed, by signature; where nothing is set, everybody whom the broker lets publish.
+
+    ``coordinator``, ``operator``: Ed25519 public keys (base64) for release, heads and rounds, and for commands; several
+    while one replaces another. ``devices``: PEM file of the CA under whose certificates updates must be signed. ``key``:
+    the private key (PEM, Ed25519) that this process signs with; ``certificate``: a device's, that goes with its updates.
+    Relative paths start at the folder of the configuration file.
+    """
+
+    coordinator: tuple[PublicKey, ...] = ()
+    operator: tuple[PublicKey, ...] = ()
+    devices: Path | None = None
+    key: Path | None = None
+    certificate: Path | None = None
 
 
 class Config(_Section):
@@ -257,6 +323,7 @@ class Config(_Section):
     train: Train = Train()
     edge: Edge = Edge()
     coordinator: Coordinator = Coordinator()
+    trust: Trust = Trust()
 
     def state_folder(self, role: str) -> Path:
         """``state``, or ``state/<role>`` below the working directory where it is not set."""
@@ -266,6 +333,18 @@ class Config(_Section):
     @classmethod
     def _ids(cls, value: str | None) -> str | None:
         return value if value is None else check_id(value, "id")
+
+
+FILES = {"broker": ("ca", "certificate", "key"), "trust": ("devices", "key", "certificate")}
+
+
+def _resolve_files(data: dict[str, Any], folder: Path) -> None:
+    """Let the files that lie beside a configuration be found from anywhere."""
+    for section, keys in FILES.items():
+        table = data.get(section)
+        for key in keys:
+            if isinstance(table, dict) and isinstance(table.get(key), str):
+                table[key] = str(folder / table[key])
 
 
 def load_config(path: Path | None, **overrides: Any) -> Config:
@@ -282,6 +361,7 @@ def load_config(path: Path | None, **overrides: Any) -> Config:
             raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: not TOML: {error}") from None
+        _resolve_files(data, path.parent)
     for name, value in overrides.items():
         if value is not None:
             *sections, key = name.split("__")

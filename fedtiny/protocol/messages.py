@@ -14,7 +14,8 @@ Id = Annotated[str, StringConstraints(pattern=rf"^{ID_PATTERN}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Strategy = Literal["fedavg", "ridge"]
+Kind = Literal["delta", "statistics"]
+StrategyName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 
 class Message(BaseModel):
@@ -33,11 +34,15 @@ class Base(Message):
 
 
 class ReleaseMessage(Message):
-    """``global/release``: the whole release file; its SHA-256 is its id."""
+    """``global/release``: the whole release file; its SHA-256 is its id.
+
+    serial: counts all that a coordinator publishes as release or head; a signed one below the newest seen is a replay.
+    """
 
     encoding: ClassVar = "cbor"
     max_bytes: ClassVar = 8 * 1024 * 1024
     release_id: Sha256
+    serial: Count = 0
     tflite: bytes
 
 
@@ -45,35 +50,54 @@ class HeadMessage(Message):
     """``global/head``: the newest revision of the trainable last layer.
 
     weights: float32, (outputs, inputs + 1), the bias in the last column. output_min, output_max: the range
-    that the int8 output must cover, in standardised feature units.
+    that the int8 output must cover, in standardised feature units. serial: as in ReleaseMessage. parent: the revision
+    that it was made from. restores: the older revision that this one brings back.
     """
 
     encoding: ClassVar = "cbor"
     max_bytes: ClassVar = 8 * 1024 * 1024
     release_id: Sha256
     revision: Count
+    serial: Count = 0
+    parent: Count | None = None
+    restores: Count | None = None
     weights: bytes
     output_min: Finite
     output_max: Finite
-    strategy: Strategy | None = None
+    strategy: StrategyName | None = None
     round_number: Count = 0
     devices: Count = 0
     num_examples: Count = 0
 
 
 class RoundMessage(Message):
-    """``global/round``: the open round, or its outcome once closed."""
+    """``global/round``: the open round, or its outcome once closed.
+
+    kind: what the strategy asks of a device. mode: ``rounds`` asks for one update to ``base``; ``buffered`` for one to
+    every base that a device comes to, as long as that is at most max_staleness revisions old. deadline_s: 0 for none.
+    invited: the devices that are asked; None for all. min_examples: a device with fewer windows to fit on stays out.
+    signed: updates need the device's certificate and signature. updates: how many came; answered: from whom, where
+    they are at most 256; left_out: how many of them the screening left out.
+    """
 
     round_number: Count
     state: Literal["open", "closed"]
     base: Base
-    strategy: Strategy
+    strategy: StrategyName
+    kind: Kind = "delta"
+    mode: Literal["rounds", "buffered"] = "rounds"
+    max_staleness: Count = 0
+    invited: tuple[Id, ...] | None = None
+    min_examples: Annotated[int, Field(ge=1, le=10_000)] = 1
+    signed: bool = False
     proximal: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] = 0.3
     shards: Annotated[int, Field(ge=1, le=1024)] = 1
     deadline_s: Finite
     opened_utc: str
     quorum: Count = 1
+    updates: Count = 0
     answered: tuple[Id, ...] = ()
+    left_out: Count = 0
     loss_before: Finite | None = None
     loss_after: Finite | None = None
     bytes_up: Count = 0
@@ -83,9 +107,10 @@ class RoundMessage(Message):
 class UpdateMessage(Message):
     """``up/<shard>/<device>/update``: what one device contributes to one round.
 
-    payload is zlib-compressed: for ``fedavg`` the int8 delta (local minus global) with a float32 step per row; for
-    ``ridge`` the upper triangle of the Gram matrix and the cross-product, float64. losses are mean squared
-    reconstruction errors on windows that were kept out of the fine-tuning.
+    payload is zlib-compressed: of kind ``delta`` the int8 delta (local minus global) with a float32 step per row; of kind
+    ``statistics`` the upper triangle of the Gram matrix and the cross-product, float64. losses are mean squared
+    reconstruction errors on windows that were kept out of the fine-tuning. certificate: the device's, X.509 DER, where
+    the round asks for signed updates.
     """
 
     encoding: ClassVar = "cbor"
@@ -93,9 +118,10 @@ class UpdateMessage(Message):
     device: Id
     round_number: Count
     base: Base
-    strategy: Strategy
-    num_examples: Annotated[int, Field(ge=1, le=10_000_000)]
+    kind: Kind
+    num_examples: Annotated[int, Field(ge=1, le=100_000)]
     payload: bytes
+    certificate: Annotated[bytes, Field(max_length=4096)] = b""
     output_min: Finite
     output_max: Finite
     loss_before: Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -110,6 +136,8 @@ class FleetStatus(Message):
     revision: Count = 0
     round_number: Count = 0
     devices: Count = 0
+    pinned: Count | None = None
+    quarantined: Count = 0
     rejected: dict[str, Count] = {}
 
 
@@ -158,7 +186,8 @@ class DeviceStatus(Message):
     """``device/<device>/status``: who a device is and how it does; its will says offline.
 
     learned: share of the windows that scoring waits for. promised: share of those after which the threshold keeps the
-    false-alarm budget; at 1 it is a promise. conflict: boot id of another agent that uses this device's id.
+    false-alarm budget; at 1 it is a promise. examples: windows that it could fit a head on; fresh: normal windows that
+    came in since its last update. conflict: boot id of another agent that uses this device's id.
     """
 
     device: Id
@@ -170,6 +199,8 @@ class DeviceStatus(Message):
     base: Base | None = None
     head: HeadInUse | None = None
     windows: Count = 0
+    examples: Count = 0
+    fresh: Count = 0
     threshold: Finite | None = None
     points: dict[str, PointStatus] = {}
     unknown: Count = 0
@@ -263,8 +294,10 @@ class Command(Message):
     """``device/<device>/command``: what an operator or the coordinator asks of a device.
 
     acknowledge: the alarms that stand have been seen. re-baseline: forget what is normal and learn it anew, after
-    maintenance. id: where it is given, a second command of the same id does nothing.
+    maintenance. id: where it is given, a second command of the same id does nothing. issued_ms: by the clock of whoever
+    gives it, milliseconds since 1970; a signed command older than all that a device remembers is a replay.
     """
 
     action: Literal["acknowledge", "re-baseline"]
     id: Annotated[str, StringConstraints(max_length=64)] = ""
+    issued_ms: Count = 0
