@@ -245,12 +245,12 @@ class Edge(_Section):
 class Coordinator(_Section):
     """Rounds: when they open and close, and how updates become a head.
 
-    ``mode``: ``rounds`` asks all, or ``invite`` of them, and waits for ``quorum`` answers and at most ``deadline_s``;
-    ``buffered`` takes updates as they come and makes a head of every ``quorum`` of them. ``rounds``: how many on the same
-    data, 0 for no end; they begin again when the fleet has ``new_windows`` more, 0 for never. ``max_staleness``: how many
-    revisions behind an update may be; 0 in mode ``rounds`` and 10 in mode ``buffered`` unless given. ``screening``: leave
-    out updates that stand apart from the others; ``strikes`` of them put a device into quarantine. ``options``: of the
-    strategy.
+    ``mode``: ``rounds`` asks all, or ``invite`` of them, and waits for ``quorum`` answers and at most
+    ``deadline_s``; ``buffered`` takes updates as they come and makes a head of every ``quorum`` of them.
+    ``rounds``: how many on the same data, 0 for no end; they begin again when the fleet has ``new_windows`` more, 0
+    for never. ``max_staleness``: how many revisions behind an update may be; 0 in mode ``rounds`` and 10 in mode
+    ``buffered`` unless given. ``screening``: leave out updates that stand apart from the others; ``strikes`` of
+    them put a device into quarantine. ``options``: of the strategy.
     """
 
     strategy: Annotated[str, Field(pattern=rf"^{ID_PATTERN}$")] = "fedavg"
@@ -298,10 +298,10 @@ PublicKey = Annotated[str, AfterValidator(_public_key)]
 class Trust(_Section):
     """Who is believed, by signature; where nothing is set, everybody whom the broker lets publish.
 
-    ``coordinator``, ``operator``: Ed25519 public keys (base64) for release, heads and rounds, and for commands; several
-    while one replaces another. ``devices``: PEM file of the CA under whose certificates updates must be signed. ``key``:
-    the private key (PEM, Ed25519) that this process signs with; ``certificate``: a device's, that goes with its updates.
-    Relative paths start at the folder of the configuration file.
+    ``coordinator``, ``operator``: Ed25519 public keys (base64) for release, heads and rounds, and for commands;
+    several while one replaces another. ``devices``: PEM file of the CA under whose certificates updates must be
+    signed. ``key``: the private key (PEM, Ed25519) that this process signs with; ``certificate``: a device's, that
+    goes with its updates. Relative paths start at the folder of the configuration file.
     """
 
     coordinator: tuple[PublicKey, ...] = ()

@@ -107,10 +107,10 @@ class RoundMessage(Message):
 class UpdateMessage(Message):
     """``up/<shard>/<device>/update``: what one device contributes to one round.
 
-    payload is zlib-compressed: of kind ``delta`` the int8 delta (local minus global) with a float32 step per row; of kind
-    ``statistics`` the upper triangle of the Gram matrix and the cross-product, float64. losses are mean squared
-    reconstruction errors on windows that were kept out of the fine-tuning. certificate: the device's, X.509 DER, where
-    the round asks for signed updates.
+    payload is zlib-compressed: of kind ``delta`` the int8 delta (local minus global) with a float32 step per row;
+    of kind ``statistics`` the upper triangle of the Gram matrix and the cross-product, float64. losses are mean
+    squared reconstruction errors on windows that were kept out of the fine-tuning. certificate: the device's, X.509
+    DER, where the round asks for signed updates.
     """
 
     encoding: ClassVar = "cbor"
