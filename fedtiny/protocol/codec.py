@@ -7,7 +7,7 @@ import cbor2
 from pydantic import ValidationError
 
 from fedtiny.errors import ProtocolError
-from fedtiny.protocol import cbor
+from fedtiny.protocol import cbor, signing
 from fedtiny.protocol.messages import Message
 
 M = TypeVar("M", bound=Message)
@@ -21,11 +21,15 @@ def encode(message: Message) -> bytes:
 
 
 def decode(kind: type[M], payload: bytes) -> M:
-    """Wire form to a checked message of ``kind``; ProtocolError says what was wrong with it."""
-    if len(payload) > kind.max_bytes:
-        raise ProtocolError(f"{kind.__name__}: {len(payload)} bytes, at most {kind.max_bytes} expected")
+    """Wire form to a checked message of ``kind``; ProtocolError says what was wrong with it.
+
+    A signature in front is skipped unseen: ``signing.verify`` comes before this where keys are pinned.
+    """
+    body = signing.split(payload)[1]
+    if len(body) > kind.max_bytes:
+        raise ProtocolError(f"{kind.__name__}: {len(body)} bytes, at most {kind.max_bytes} expected")
     try:
-        return kind.model_validate(_parse(kind.encoding, payload))
+        return kind.model_validate(_parse(kind.encoding, body))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "message"
