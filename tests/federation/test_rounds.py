@@ -1,11 +1,12 @@
 import copy
+import random
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from fedtiny.federation.rounds import RESUME_S, SETTLE_S, Rounds, Rules, State, Step
+from fedtiny.federation.rounds import RESUME_S, SETTLE_S, Rounds, Rules, State, Step, Watching
 from fedtiny.protocol.messages import Base, UpdateMessage
 
 DEVICES = [f"pump-{i}" for i in range(5)]
@@ -16,13 +17,13 @@ def base(revision: int) -> Base:
     return Base(release_id=RELEASE, revision=revision)
 
 
-def update(device: str, number: int, at: Base) -> UpdateMessage:
+def update(device: str, number: int, at: Base, examples: int = 1) -> UpdateMessage:
     return UpdateMessage(
         device=device,
         round_number=number,
         base=at,
-        strategy="fedavg",
-        num_examples=1,
+        kind="delta",
+        num_examples=examples,
         payload=b"",
         output_min=-1,
         output_max=1,
@@ -38,7 +39,7 @@ class Fleet(RuleBasedStateMachine):
         super().__init__()
         self.rules = Rules(quorum=2, devices=3, deadline_s=10, pause_s=1, rounds=4)
         self.rounds = Rounds(self.rules, base(0))
-        self.now, self.opened = 100.0, None
+        self.now, self.opened, self.latest = 100.0, None, None
         self.online, self.answered, self.outcomes = {}, set(), []
 
     @rule(seconds=st.sampled_from([0.1, 1.0, SETTLE_S, 4.0, 10.0]))
@@ -49,7 +50,7 @@ class Fleet(RuleBasedStateMachine):
     def a_device_watches(self, device, behind):
         at = base(max(0, self.rounds.base.revision - behind))
         self.online[device] = at
-        self.rounds.device(device, at, watching=True)
+        self.rounds.device(device, Watching(at))
 
     @rule()
     def all_devices_catch_up(self):
@@ -65,7 +66,7 @@ class Fleet(RuleBasedStateMachine):
     @rule(device=st.sampled_from(DEVICES))
     def a_device_leaves(self, device):
         self.online.pop(device, None)
-        self.rounds.device(device, None, watching=False)
+        self.rounds.device(device, None)
 
     @rule(device=st.sampled_from(DEVICES), older=st.integers(0, 1), behind=st.integers(0, 1))
     def an_update_comes(self, device, older, behind):
@@ -86,13 +87,16 @@ class Fleet(RuleBasedStateMachine):
     def the_coordinator_is_killed_and_resumes(self):
         fresh = Rounds(self.rules, self.rounds.base, self.rounds.number, self.rounds.completed)
         if self.opened is not None:
-            fresh.resume(self.answered, self.now)
-            self.opened = self.now
+            fresh.resume(self.answered, None, self.rules.deadline_s - (self.now - self.opened))
+            self.latest = None  # closes nothing before the connection stands
         self.rounds, self.online = fresh, {}
 
     @rule()
     def the_connection_stands(self):
         self.rounds.listening(self.now)
+        if self.opened is not None:
+            resumed = self.opened + self.rules.deadline_s if self.latest is None else self.latest
+            self.latest = max(resumed, self.now + RESUME_S)
 
     @precondition(lambda self: self.opened is None)
     @rule()
@@ -102,7 +106,7 @@ class Fleet(RuleBasedStateMachine):
     @precondition(lambda self: self.opened is not None)
     @rule()
     def what_needs_no_open_round_raises(self):
-        self.refuses(lambda: self.rounds.open(self.now), lambda: self.rounds.resume(set(), self.now))
+        self.refuses(lambda: self.rounds.open(self.now), lambda: self.rounds.resume(set(), None, 1))
 
     def refuses(self, *transitions):
         before = copy.deepcopy(self.rounds)
@@ -121,7 +125,7 @@ class Fleet(RuleBasedStateMachine):
         assert made <= self.rules.rounds
         if self.opened is not None:
             assert self.rounds.answered == self.answered
-            assert self.now - self.opened < self.rules.deadline_s  # a round never outlives its deadline
+            assert self.latest is None or self.now < self.latest  # a round never outlives its deadline
 
     def do_what_is_due(self):
         while (step := self.rounds.due(self.now)) is not None:
@@ -131,8 +135,9 @@ class Fleet(RuleBasedStateMachine):
                 assert len(self.outcomes) == self.rounds.number
                 self.rounds.open(self.now)
                 self.opened, self.answered = self.now, set()
+                self.latest = self.now + self.rules.deadline_s
                 continue
-            overdue = self.now - self.opened >= self.rules.deadline_s
+            overdue = self.latest is not None and self.now >= self.latest
             if step is Step.AGGREGATE:
                 assert len(self.answered) >= self.rules.quorum
                 assert overdue or self.answered >= set(self.online)
@@ -152,17 +157,17 @@ TestFleet.settings = settings(max_examples=100, stateful_step_count=40)
 def watched(rules: Rules, *devices: str) -> Rounds:
     rounds = Rounds(rules, base(0))
     for device in devices:
-        rounds.device(device, base(0), watching=True)
+        rounds.device(device, Watching(base(0)))
     return rounds
 
 
 def test_a_round_opens_at_once_when_everybody_is_ready_and_settles_otherwise():
     rounds = watched(Rules(devices=2), "a", "b")
     assert rounds.due(0) is Step.OPEN
-    rounds.device("c", base(7), watching=True)  # on its way to the current revision
+    rounds.device("c", Watching(base(7)))  # on its way to the current revision
     assert rounds.due(0) is None
     assert rounds.due(SETTLE_S) is Step.OPEN
-    rounds.device("b", None, watching=False)
+    rounds.device("b", None)
     assert rounds.due(SETTLE_S) is None
 
 
@@ -171,8 +176,8 @@ def test_a_round_closes_early_when_all_that_are_still_online_have_answered():
     rounds.open(0)
     rounds.accept("a")
     assert rounds.due(1) is None
-    rounds.device("b", None, watching=False)
-    rounds.device("c", None, watching=False)
+    rounds.device("b", None)
+    rounds.device("c", None)
     assert rounds.due(1) is Step.AGGREGATE
 
 
@@ -195,18 +200,108 @@ def test_a_pause_and_the_number_of_rounds_are_kept():
     rounds.open(4)
     rounds.accept("a")
     rounds.close(base(1), 5)
-    rounds.device("a", base(1), watching=True)
+    rounds.device("a", Watching(base(1)))
     assert rounds.due(1e9) is None
 
 
 def test_a_resumed_round_hears_who_is_there_before_it_calls_itself_complete():
     rounds = Rounds(Rules(quorum=1, deadline_s=60), base(0), number=3)
-    rounds.resume({"a"}, 100)
+    rounds.resume({"a"}, None, 20)
     assert rounds.due(150) is None  # no broker yet
     rounds.listening(150)
     assert rounds.due(149.9 + RESUME_S) is None
     assert rounds.due(150 + RESUME_S) is Step.AGGREGATE
-    rounds.device("b", base(0), watching=True)
+    rounds.device("b", Watching(base(0)))
     assert rounds.due(150 + RESUME_S) is None
-    assert rounds.due(209) is None
-    assert rounds.due(210) is Step.AGGREGATE  # its deadline runs from when it could be answered
+    assert rounds.due(169.9) is None
+    assert rounds.due(170) is Step.AGGREGATE
+
+
+@pytest.mark.parametrize(("left", "closes"), [(-1e9, RESUME_S), (3, RESUME_S), (30, 30), (1e9, 60)])
+def test_a_resumed_round_never_waits_longer_than_it_was_given_whatever_the_clock_says(left, closes):
+    rounds = Rounds(Rules(quorum=2, deadline_s=60), base(0), number=3)
+    rounds.resume(set(), None, left)
+    rounds.listening(100)
+    assert rounds.due(100 + closes - 0.1) is None
+    assert rounds.due(100 + closes) is Step.ABANDON
+
+
+def test_what_waits_at_the_broker_is_heard_before_the_deadline_that_passed_meanwhile():
+    rounds = watched(Rules(quorum=2, deadline_s=10), "a", "b")
+    rounds.open(0)
+    rounds.listening(50)  # the broker was away
+    assert rounds.due(50) is None
+    for device in "ab":
+        rounds.accept(device)
+    assert rounds.due(50) is Step.AGGREGATE
+
+
+def test_only_those_invited_are_awaited_and_taken():
+    rounds = watched(Rules(quorum=2, devices=2, invite=3), *"abcdefgh")
+    invited = rounds.invitation(random.Random(5))
+    assert len(invited) == 3
+    assert invited < set("abcdefgh")
+    rounds.open(0, invited)
+    outsider = min(set("abcdefgh") - invited)
+    assert rounds.judge(update(outsider, 1, base(0))) == "uninvited"
+    for device in invited:
+        assert rounds.due(1) is None
+        assert rounds.judge(update(device, 1, base(0))) is None
+        rounds.accept(device)
+    assert rounds.due(1) is Step.AGGREGATE
+
+
+def test_a_device_with_too_little_data_is_neither_asked_nor_taken():
+    rounds = Rounds(Rules(quorum=1, min_examples=50), base(0))
+    rounds.device("poor", Watching(base(0), examples=49))
+    assert rounds.due(0) is None
+    rounds.device("rich", Watching(base(0), examples=50))
+    assert rounds.due(0) is Step.OPEN
+    rounds.open(0)
+    assert rounds.judge(update("poor", 1, base(0), examples=49)) == "few"
+    assert rounds.judge(update("rich", 1, base(0), examples=50)) is None
+    rounds.accept("rich")
+    assert rounds.due(0) is Step.AGGREGATE
+
+
+def test_rounds_begin_again_only_when_there_is_new_data():
+    rounds = watched(Rules(rounds=2, new_windows=100), "a", "b")
+    for revision in (1, 2):
+        assert rounds.due(0) is Step.OPEN
+        rounds.open(0)
+        rounds.accept("a")
+        rounds.close(base(revision), 0)
+        for device in "ab":
+            rounds.device(device, Watching(base(revision), fresh=0))
+    assert rounds.due(1e9) is None
+    rounds.device("a", Watching(base(2), fresh=60))
+    assert rounds.due(1e9) is None
+    rounds.device("b", Watching(base(2), fresh=40))
+    assert rounds.due(1e9) is Step.OPEN
+    rounds.open(1e9)
+    assert rounds.completed == 0
+
+
+def test_the_buffer_makes_a_head_of_every_quorum_of_updates_however_old_their_bases():
+    rounds = Rounds(Rules(mode="buffered", quorum=2, max_staleness=1, deadline_s=5), base(0))
+    taken = []
+    for number, (device, at) in enumerate([("a", 0), ("b", 0), ("c", 0), ("a", 1), ("d", 0), ("b", 1), ("e", 0)]):
+        if rounds.due(number) is Step.OPEN:
+            rounds.open(number)
+        reason = rounds.judge(update(device, 1, base(at)))
+        if reason is None:
+            rounds.accept(device)
+        taken.append(reason)
+        if rounds.due(1e9) is Step.AGGREGATE:  # and no deadline closes it sooner
+            assert len(rounds.answered) == 2
+            rounds.close(base(rounds.base.revision + 1), number)
+    assert taken == [None, None, None, None, "stale", None, "stale"]
+    assert rounds.base.revision == 2
+
+
+def test_nothing_opens_while_the_head_is_pinned():
+    rounds = watched(Rules(), "a")
+    rounds.pinned = True
+    assert rounds.due(1e9) is None
+    rounds.pinned = False
+    assert rounds.due(1e9) is Step.OPEN
