@@ -10,12 +10,16 @@ from typing import IO
 from fedtiny.errors import ConfigError, StorageError
 
 
-def atomic_write(path: Path, data: bytes) -> None:
-    """Replace ``path`` by ``data``: after a crash at any instant it holds the old content or the new, whole."""
+def atomic_write(path: Path, data: bytes, mode: int = 0o666) -> None:
+    """Replace ``path`` by ``data``: after a crash at any instant it holds the old content or the new, whole.
+
+    ``mode``: of the new file from its first byte on, less what the process's umask takes away.
+    """
     draft = path.with_name(path.name + ".new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(draft, "wb") as file:
+        draft.unlink(missing_ok=True)  # one that a crash left behind has a mode of its own
+        with open(draft, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
