@@ -1,7 +1,6 @@
 """The command line: parse, call one function, print. Heavy imports stay inside the commands."""
 
 import json
-import logging
 import os
 import signal
 import sys
@@ -13,50 +12,14 @@ from typing import Any
 import click
 
 from fedtiny import __version__
-from fedtiny.errors import FedTinyError
+from fedtiny.cli_base import FILE, Group, echo_json, load
+from fedtiny.cli_fleet import fleet, head, release
 
-FILE = click.Path(path_type=Path)
 SEED = click.IntRange(0, 2**32 - 1)
 
 
-class _Command(click.Command):
-    """Expected errors become one line on stderr and exit code 1; every command takes --log-level."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.params.append(
-            click.Option(
-                ["--log-level"],
-                type=click.Choice(["debug", "info", "warning", "error"]),
-                default="info",
-                show_default=True,
-                help="How much is logged on stderr.",
-            )
-        )
-
-    def invoke(self, ctx: click.Context) -> Any:
-        level = ctx.params.pop("log_level").upper()
-        logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-        try:
-            return super().invoke(ctx)
-        except FedTinyError as error:
-            raise click.ClickException(str(error)) from None
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            ctx.exit(0)
-        except OSError as error:  # no permission, a folder where a file was meant
-            raise click.ClickException(str(error)) from None
-
-
-class _Group(click.Group):
-    command_class = _Command
-
-
-_Group.group_class = _Group
-
-
 @click.group(
-    cls=_Group,
+    cls=Group,
     epilog="Start with: fedtiny demo",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -76,12 +39,6 @@ def _config_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def _load(config_file: Path | None, **overrides: Any) -> Any:
-    from fedtiny.config import load_config
-
-    return load_config(config_file, **overrides)
-
-
 def _spare_memory() -> None:
     """Before numpy comes in: no threads of its BLAS, and nothing that an agent never uses."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -98,10 +55,6 @@ def _stop_on_signals() -> threading.Event:
     return stop
 
 
-def _echo_json(value: Any) -> None:
-    click.echo(json.dumps(value))
-
-
 @main.command(epilog="Example: fedtiny train --data femto.npz --out release.tflite")
 @click.option("--data", type=FILE, help="Fleet data: a file or folder. The simulator where none is given.")
 @click.option("--out", type=FILE, default=Path("release.tflite"), show_default=True, help="The release.")
@@ -111,7 +64,7 @@ def _echo_json(value: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON line an epoch, then one with the release.")
 def train(data: Path | None, out: Path, config_file: Path | None, as_json: bool, **overrides: Any) -> None:
     """Train an autoencoder on the base machines and make a release of it (needs the [train] extra)."""
-    config = _load(config_file, **overrides)
+    config = load(config_file, **overrides)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from fedtiny.signal.fleet import open_fleet
 
@@ -125,7 +78,7 @@ def train(data: Path | None, out: Path, config_file: Path | None, as_json: bool,
 
     def progress(epoch: int, loss: float, validation: float) -> None:
         if as_json:
-            _echo_json({"epoch": epoch, "loss": loss, "validation_loss": validation})
+            echo_json({"epoch": epoch, "loss": loss, "validation_loss": validation})
         elif sys.stderr.isatty():
             click.echo(f"\repoch {epoch}: loss {loss:.4f}, validation {validation:.4f} ", err=True, nl=False)
 
@@ -133,7 +86,7 @@ def train(data: Path | None, out: Path, config_file: Path | None, as_json: bool,
     atomic_write(out, training.release)
     gate = training.manifest.gate
     if as_json:
-        _echo_json({"release": str(out), "size_bytes": len(training.release), "gate": gate.model_dump()})
+        echo_json({"release": str(out), "size_bytes": len(training.release), "gate": gate.model_dump()})
         return
     if sys.stderr.isatty():
         click.echo(err=True)
@@ -171,14 +124,14 @@ def edge_init(out: Path, device: str, fleet: str | None, host: str | None, port:
 @click.option("--json", "as_json", is_flag=True, help="One JSON line a check.")
 def edge_check(config_file: Path | None, as_json: bool, **overrides: Any) -> None:
     """Say whether the agent could start here: state folder, interpreter, source, broker."""
-    config = _load(config_file, **overrides)
+    config = load(config_file, **overrides)
     from fedtiny.preflight import preflight
 
     wrong = 0
     for one in preflight(config):
         wrong += not one.fine
         if as_json:
-            _echo_json({"what": one.what, "fine": one.fine, "text": one.text})
+            echo_json({"what": one.what, "fine": one.fine, "text": one.text})
         else:
             click.echo(f"{'ok   ' if one.fine else 'WRONG'} {one.what:12} {one.text}")
     if wrong:
@@ -208,7 +161,7 @@ def edge_run(
     away is tried again and again; what must survive a restart is in --state.
     """
     _spare_memory()
-    config = _load(config_file, **overrides)
+    config = load(config_file, **overrides)
     from fedtiny.edge import Run, run_agent
     from fedtiny.sources import open_source
 
@@ -226,7 +179,7 @@ def edge_tell(device: str, action: str, config_file: Path | None, **overrides: A
 
     A device that is away, and was there before, finds the message when it comes back.
     """
-    config = _load(config_file, **overrides)
+    config = load(config_file, **overrides)
     from fedtiny.tell import tell
 
     tell(config, device, action)
@@ -245,7 +198,7 @@ def edge_score(
 ) -> None:
     """Score a file or folder offline, without a network."""
     _spare_memory()
-    config = _load(config_file, **overrides)
+    config = load(config_file, **overrides)
     from fedtiny.device import MODEL
     from fedtiny.model.artifact import Release
     from fedtiny.offline import score_offline
@@ -262,7 +215,7 @@ def edge_score(
         for window, finding in enumerate(row.findings):
             scored = finding.threshold is not None
             if as_json:
-                _echo_json(
+                echo_json(
                     {
                         "recording": row.recording.name,
                         "window": window,
@@ -290,7 +243,7 @@ def edge_score(
 @click.option("--deadline", "coordinator__deadline_s", type=float, help="Longest duration of a round, seconds.")
 def coordinator(config_file: Path | None, release_file: Path, **overrides: Any) -> None:
     """Publish a release, run rounds, aggregate, publish better heads."""
-    config = _load(config_file, **overrides)
+    config = load(config_file, **overrides)
     from fedtiny.coordinator import run_coordinator
 
     run_coordinator(config, release_file, _stop_on_signals())
@@ -314,7 +267,7 @@ def broker(host: str, port: int, state: Path) -> None:
 @click.option("--timeout", type=float, help="End after so many seconds.")
 def monitor(config_file: Path | None, as_json: bool, once: bool, timeout: float | None, **overrides: Any) -> None:
     """Watch a fleet's topics: devices, rounds, scores, alarms."""
-    config = _load(config_file, **overrides)
+    config = load(config_file, **overrides)
     from fedtiny.monitor import run_monitor
 
     run_monitor(config, as_json=as_json, once=once, timeout_s=timeout)
@@ -352,11 +305,14 @@ def demo(
     """Run a whole fleet on this machine, real processes over a real broker, with a report at the end."""
     if overrides["coordinator__rounds"] is None and overrides["coordinator__strategy"] == "ridge":
         overrides["coordinator__rounds"] = 1
-    config = _load(config_file, train__seed=seed, **overrides)
+    config = load(config_file, train__seed=seed, **overrides)
     from fedtiny.demo import run_demo
 
     run_demo(config, data, state, json_file, _stop_on_signals())
 
+
+for group in (fleet, release, head):
+    main.add_command(group)
 
 if __name__ == "__main__":
     main()

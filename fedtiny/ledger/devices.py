@@ -29,6 +29,10 @@ class Devices(Database):
         """All devices in the order of their names."""
         return [DeviceRow(*row) for row in self.execute("SELECT * FROM devices ORDER BY device")]
 
+    def count(self, standing: Standing) -> int:
+        """How many devices stand so."""
+        return int(self.execute("SELECT count(*) FROM devices WHERE standing = ?", standing)[0][0])
+
     def set_standing(self, device: str, standing: Standing, reason: str | None) -> None:
         """Let a device take part again, or keep it out; one that takes part again begins without strikes."""
         self.execute(

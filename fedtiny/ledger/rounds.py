@@ -51,6 +51,11 @@ class Rounds(Database):
         rows = self.rounds(1)
         return rows[0] if rows else None
 
+    def round(self, number: int) -> RoundRow | None:
+        """One round."""
+        rows = self.execute(f"SELECT {COLUMNS} FROM rounds WHERE number = ?", number)
+        return _row(rows[0]) if rows else None
+
     def rounds(self, limit: int) -> list[RoundRow]:
         """The newest rounds, newest first."""
         return [_row(r) for r in self.execute(f"SELECT {COLUMNS} FROM rounds ORDER BY number DESC LIMIT ?", limit)]

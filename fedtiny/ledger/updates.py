@@ -93,6 +93,18 @@ class Updates(Database):
         if not put:
             raise ValueError(f"update {update_id}: no statistics that wait")
 
+    def keep_statistics(self, round_number: int, devices: set[str]) -> None:
+        """Let the statistics that wait in a round, of ``devices``, take the place of their older ones."""
+        with self.transaction():
+            for device in sorted(devices):
+                self.execute(
+                    "INSERT INTO statistics SELECT base_release, device, id, payload FROM updates "
+                    "WHERE round = ? AND device = ? AND kind = 'statistics' AND fate = 'waiting' "
+                    "ON CONFLICT (release_id, device) "
+                    "DO UPDATE SET update_id = excluded.update_id, payload = excluded.payload",
+                    *(round_number, device),
+                )
+
     def statistics(self, release_id: str) -> Iterator[Streamed]:
         """The newest statistics of every device, in the order of their names, a few in memory at a time."""
         query = (
