@@ -19,11 +19,15 @@ from fedtiny.errors import ProtocolError, ReleaseError
 from fedtiny.federation.local import compute_update
 from fedtiny.federation.participant import Participant, Phase
 from fedtiny.federation.trial import choose_head
+from fedtiny.guard import Guard
+from fedtiny.identity import own_identity
 from fedtiny.model.alarm import AlarmLife
 from fedtiny.model.artifact import Release
+from fedtiny.model.detector import split_index
 from fedtiny.model.head import Head
 from fedtiny.model.network import Network
-from fedtiny.model.watch import Rules, Watch
+from fedtiny.model.watch import Finding, Rules, Watch
+from fedtiny.protocol import codec, signing, topics
 from fedtiny.protocol.messages import HeadInUse, HeadMessage, ReleaseMessage, RoundMessage, UpdateMessage
 from fedtiny.revision import from_message
 from fedtiny.signal.sensor import SensorBaseline
@@ -32,7 +36,6 @@ from fedtiny.watch_state import alarm_state, load_watch, restored_alarm, save_wa
 
 log = logging.getLogger(__name__)
 Array = NDArray[np.float32]
-COMMANDS = 64  # ids that are remembered
 MODEL, STORE = "release.tflite", "device.db"
 KEY = "device"
 
@@ -59,11 +62,15 @@ class Position:
 
 @dataclass
 class Counters:
-    """Windows since the state folder was made: all, of unknown operating points, with a sensor fault."""
+    """Windows since the state folder was made: all, of unknown operating points, with a sensor fault.
+
+    fresh: normal ones that were taken into the local data since the last update.
+    """
 
     windows: int = 0
     unknown: int = 0
     sensor_faults: int = 0
+    fresh: int = 0
 
 
 class Device:
@@ -88,7 +95,9 @@ class Device:
         self._trusted_revision = 0
         self.proximal = config.coordinator.proximal  # the rounds', once there was one
         self._pending: HeadMessage | None = None
-        self._commands: list[str] = saved.get("commands", [])
+        commands = [(0, command_id) for command_id in saved.get("commands", ())]  # as it was before signatures
+        self.guard = Guard(config.trust, saved.get("guard", {"commands": commands}))
+        self.identity = own_identity(config.trust)
         if saved.get("release_id"):
             self._restore(saved)
 
@@ -108,13 +117,14 @@ class Device:
             "revision": base.revision if base else 0,
             "phase": self.participant.phase.value,
             "last_answered": self.participant.last_answered,
+            "answered_revision": self.participant.answered_revision,
             "in_use": self.in_use.model_dump() if self.in_use else None,
             "trusted_revision": self._trusted_revision,
             "alarms": self.book.saved(),
             "sensor": alarm_state(self.sensor),
             "position": self.position.__dict__,
             "counters": self.counters.__dict__,
-            "commands": self._commands,
+            "guard": self.guard.saved(),
         }
         with self.store.transaction():
             self.store.put(KEY, values)
@@ -125,6 +135,7 @@ class Device:
             save_watch(self.store, self.watch)
             for message in messages:
                 self.store.spool(message.kind, message.topic, message.payload, retain=message.retain, key=message.key)
+        self.guard.unsaved = False
 
     def _put_head(self, key: str, head: Head | None) -> None:
         self.store.put_array(f"{key}/weights", head.weights if head else None)
@@ -152,6 +163,7 @@ class Device:
         self.participant.release(release.id)
         self.participant.head(saved["revision"])
         self.participant.last_answered = saved["last_answered"]
+        self.participant.answered_revision = saved.get("answered_revision")
         if saved["phase"] == Phase.WATCHING.value:
             self.participant.learned()
 
@@ -182,7 +194,7 @@ class Device:
         release = network.release
         self.network, self.watch = network, Watch(network, rules_of(self._config.edge))
         self.in_use = self._global = self._trusted = self.sensor_baseline = None
-        self._trusted_revision = 0
+        self._trusted_revision = self.counters.fresh = 0
         self.participant.release(release.id)
         log.info("release %s taken", release.id[:12])
         if self._pending is not None and self._pending.release_id == release.id:
@@ -241,38 +253,63 @@ class Device:
             choice.use,
         )
 
-    def update_for(self, message: RoundMessage) -> UpdateMessage | None:
-        """This device's answer to an open round; None where the round asks nothing of it."""
-        if self.watch is None or self.network is None or not self.participant.asked(message):
+    # --- what it tells the fleet ---
+
+    def judged(self, finding: Finding, *, trusted: bool) -> None:
+        """Count what became of a window; see ``Watch.take``."""
+        assert self.watch is not None
+        self.counters.unknown += finding.verdict == "unknown"
+        learned = trusted and finding.verdict in ("learning", "normal") and not self.watch.alarm.standing
+        self.counters.fresh += learned
+
+    @property
+    def examples(self) -> int:
+        """Windows that an update would be fitted on."""
+        detectors = self.watch.detectors.values() if self.watch else ()
+        counts = [n for d in detectors if d.threshold is not None for n in (len(d.baseline), len(d.recent))]
+        return sum(split_index(count) for count in counts if count >= 4)
+
+    def answer(self, message: RoundMessage) -> Message | None:
+        """This device's update for a round, to be spooled; None where the round asks nothing of it.
+
+        Raises ProtocolError where the round asks for a signature that this device cannot give.
+        """
+        participant, watch, network = self.participant, self.watch, self.network
+        if watch is None or network is None:
             return None
-        hidden, targets, split = self.watch.local_data()
-        head = self._global or self.network.release.head
-        update = compute_update(message.strategy, head.weights, hidden, targets, split, message.proximal)
-        self.participant.last_answered = message.round_number
+        if not participant.asked(message, self.name, self.examples, self.counters.fresh):
+            return None
+        if message.signed and self.identity is None:
+            raise ProtocolError(
+                f"round {message.round_number} asks for signed updates: set trust.key and trust.certificate"
+            )
+        hidden, targets, split = watch.local_data()
+        head = self._global or network.release.head
+        local = compute_update(message.kind, head.weights, hidden, targets, split, message.proximal)
         log.info(
             "round %d: loss %.4f -> %.4f on kept-out windows",
             message.round_number,
-            update.loss_before,
-            update.loss_after,
+            local.loss_before,
+            local.loss_after,
         )
-        return UpdateMessage(
+        identity = self.identity if message.signed else None
+        assert participant.base is not None
+        update = UpdateMessage(
             device=self.name,
             round_number=message.round_number,
-            base=message.base,
-            strategy=message.strategy,
-            **update.__dict__,
+            base=participant.base,
+            kind=message.kind,
+            certificate=identity.certificate if identity else b"",
+            **local.__dict__,
         )
+        topic, payload = topics.update_topic(self._config.fleet, self.name, message.shards), codec.encode(update)
+        if identity is not None:
+            payload = signing.sign(topic, payload, identity.key, update.encoding)
+        participant.answered(message)
+        self.counters.fresh = 0
+        return Message("update", topic, payload, key="newest")
 
-    # --- what operators send ---
-
-    def has_done(self, command_id: str) -> bool:
-        """Whether a command of this id has been carried out; one without an id never has."""
-        return bool(command_id) and command_id in self._commands
-
-    def done(self, command_id: str) -> None:
-        """Remember that the command was carried out."""
-        if command_id:
-            self._commands = [*self._commands, command_id][-COMMANDS:]
+    # --- what operators ask ---
 
     def relearn(self) -> bool:
         """Forget what is normal and learn it anew, under the newest head that was trusted; False without a release."""
@@ -285,6 +322,7 @@ class Device:
         self.watch.set_head(self._trusted or self.network.release.head)
         self.in_use = HeadInUse(use="global", revision=self._trusted_revision)
         self.sensor_baseline = None
+        self.counters.fresh = 0
         return True
 
 

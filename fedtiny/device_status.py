@@ -32,6 +32,8 @@ def device_status(
         base=device.participant.base,
         head=device.in_use,
         windows=device.counters.windows,
+        examples=device.examples,
+        fresh=device.counters.fresh,
         unknown=device.counters.unknown,
         sensor_faults=device.counters.sensor_faults,
         threshold=thresholds[0] if len(thresholds) == 1 else None,

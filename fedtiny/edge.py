@@ -5,6 +5,7 @@ own where its buffer needs it. What the device knows is in ``fedtiny.device``; h
 """
 
 import csv
+import hashlib
 import logging
 import threading
 import time
@@ -43,6 +44,7 @@ from fedtiny.protocol.messages import (
     ReleaseMessage,
     RoundMessage,
     ScoreSummary,
+    UpdateMessage,
 )
 from fedtiny.signal.framing import Framer
 from fedtiny.signal.given import check_rows
@@ -60,6 +62,7 @@ SAVE_EVERY_S = STATUS_EVERY_S = 60.0
 CONFLICT_S = 600.0  # another agent with this id that has not been heard for so long is gone
 MOST_UNSAVED = 1000  # messages
 EVIDENCE = "evidence"
+DISBELIEVED = ("signature", "replay")  # what the guard's errors begin with
 GONE = ("disconnected", "unreadable")  # what a source says when it gives nothing: no vote is waited for
 
 
@@ -266,21 +269,21 @@ class Agent:
             )
             if trusted and finding.verdict == "learning" and release.manifest.feature != "given":
                 self._learn_sensor(window[None])
+            device.judged(finding, trusted=trusted)
             self._judge(recording, window, finding)
             if watch.watching and not watching:
                 self._finish_learning()
                 return
 
     def _judge(self, recording: Recording, window: NDArray[Any], finding: Finding) -> None:
-        counters = self._device.counters
-        counters.unknown += finding.verdict == "unknown"
+        windows = self._device.counters.windows
         score = None if np.isnan(finding.score) else finding.score
-        self._evidence.add(counters.windows, window, recording.at, score)
+        self._evidence.add(windows, window, recording.at, score)
         self._record(recording, finding)
         if score is None:
             return
         if not self._span:
-            self._span_first = counters.windows
+            self._span_first = windows
         self._span.append(finding)
         self._over.append(finding.away if finding.verdict == "anomalous" else None)  # in step with the vote
         if finding.changed:
@@ -389,12 +392,14 @@ class Agent:
             elif isinstance(event, Published):
                 if event.token == self._announced:
                     self._announced = 0
-                self._deliver(event.token)
+                self._delivered(event.token)
             elif isinstance(event, Received):
                 try:
                     self._receive(event)
                 except (ProtocolError, ReleaseError) as error:
-                    self._reject(event.topic.rsplit("/", 1)[-1], f"{event.topic}: {error}")
+                    reason = str(error).split(":")[0]
+                    kind = reason if reason in DISBELIEVED else event.topic.rsplit("/", 1)[-1]
+                    self._reject(kind, f"{event.topic}: {error}")
                 except DataError as error:  # a release for another kind of sensor
                     if self._device.network is None:
                         raise
@@ -404,24 +409,32 @@ class Agent:
                 self._connection.acknowledge(event)
 
     def _receive(self, event: Received) -> None:
-        kind = topics.parse(event.topic).kind
+        device, kind = self._device, topics.parse(event.topic).kind
+        if kind == "command" and event.retained:
+            raise ProtocolError("a retained command would act at every connect")
+        body = device.guard.body(kind, event.topic, event.payload)
         if kind == "release":
-            self._take_release(codec.decode(ReleaseMessage, event.payload))
+            release = codec.decode(ReleaseMessage, body)
+            device.guard.see("release", release.serial)
+            self._take_release(release)
         elif kind == "head":
-            if self._device.take_head(codec.decode(HeadMessage, event.payload)):
+            head = codec.decode(HeadMessage, body)
+            device.guard.see("head", head.serial)
+            if device.take_head(head):
                 self._save()
                 self._publish_status()
                 self._answer()
         elif kind == "round":
-            self._round = codec.decode(RoundMessage, event.payload)
-            self._device.proximal = self._round.proximal
+            message = codec.decode(RoundMessage, body)
+            device.guard.see("round", message.round_number)
+            self._round, device.proximal = message, message.proximal
             self._answer()
         elif kind == "command":
-            if event.retained:
-                raise ProtocolError("a retained command would act at every connect")
-            self._obey(codec.decode(Command, event.payload))
+            self._obey(codec.decode(Command, body))
         elif kind == "status":
-            self._notice(codec.decode(DeviceStatus, event.payload), event.retained)
+            self._notice(codec.decode(DeviceStatus, body), event.retained)
+        if device.guard.unsaved:
+            self._save()
 
     def _take_release(self, message: ReleaseMessage) -> None:
         release = self._device.open_release(message)
@@ -439,16 +452,17 @@ class Agent:
 
     def _answer(self) -> None:
         """Send this device's update where the open round asks for one."""
-        message = self._round
-        update = self._device.update_for(message) if message is not None else None
-        if message is None or update is None:
+        try:
+            update = self._device.answer(self._round) if self._round is not None else None
+        except ProtocolError as error:
+            self._reject("round", str(error))
             return
-        topic = topics.update_topic(self._config.fleet, self._device.name, message.shards)
-        self._save(Message("update", topic, codec.encode(update), key="newest"))
+        if update is not None:
+            self._save(update)
 
     def _obey(self, command: Command) -> None:
         device = self._device
-        if device.has_done(command.id):
+        if device.guard.has_done(command):
             return
         log.info("command: %s", command.action)
         if command.action == "acknowledge":
@@ -458,7 +472,7 @@ class Agent:
         else:
             self._clear_machine_alarm("re-baseline")
             device.relearn()
-        device.done(command.id)  # last: what a crash cuts short is told again, and done again
+        device.guard.done(command)  # last: what a crash cuts short is told again, and done again
         self._save()
         self._publish_status()
 
@@ -522,15 +536,20 @@ class Agent:
         if self._online:
             self._deliver()
 
-    def _deliver(self, published: int | None = None) -> None:
-        """Send on what waits, after the broker has acknowledged ``published``."""
+    def _deliver(self) -> None:
+        """Send on what waits."""
         try:
-            if published is None:
-                self._outbox.flush()
-            else:
-                self._outbox.published(published)
+            self._outbox.flush()
         except StorageError as error:
             self._reject("storage", f"{error}; what waits there waits on")
+
+    def _delivered(self, token: int) -> None:
+        """The broker has a message: send on what waits behind it."""
+        message = self._outbox.published(token)
+        if message is not None and message.kind == "update":
+            number = codec.decode(UpdateMessage, message.payload).round_number
+            log.info("round %d: update %s delivered", number, hashlib.sha256(message.payload).hexdigest()[:12])
+        self._deliver()
 
     def _publish_status(self, state: str = "online") -> None:
         self._told = time.monotonic()

@@ -268,11 +268,14 @@ def render(config: Config, view: FleetView, link: str, now: float, console: "Con
 
     online = sum(d.status is not None and d.status.state == "online" for d in view.devices.values())
     coordinator = view.status.state if view.status else "not seen"
-    revision = view.head.revision if view.head else "-"
+    revision = str(view.head.revision) if view.head else "-"
+    if view.status and view.status.pinned is not None:
+        revision += " pinned"
+    quarantined = f"   {view.status.quarantined} quarantined" if view.status and view.status.quarantined else ""
     parts: list[Any] = [
         Text(plain(link)),
         Text(f"fleet {config.fleet}   {online} of {len(view.devices)} devices online"),
-        Text(f"coordinator {coordinator}   release {(view.release_id or '-')[:8]}   revision {revision}"),
+        Text(f"coordinator {coordinator}   release {(view.release_id or '-')[:8]}   revision {revision}{quarantined}"),
         Text(_round_line(view)),
         _table(view, now, rows),
     ]
@@ -303,12 +306,16 @@ def _round_line(view: FleetView) -> str:
     if current is None:
         return "no round yet"
     text = f"round {current.round_number} {current.state}   {current.strategy}   "
-    if current.state == "open":
-        expected = view.status.devices if view.status and view.status.devices else len(view.devices)
-        text += f"{len(current.answered)} of {expected} answered, {current.quorum} needed   "
-        text += f"deadline {current.deadline_s:g} s after {current.opened_utc[11:19]}"
+    if current.state == "closed":
+        left_out = f", {current.left_out} left out" if current.left_out else ""
+        text += f"{current.updates} updates{left_out}   {current.outcome or ''}"
+    elif current.mode == "buffered":
+        text += f"a head of every {current.quorum} updates"
     else:
-        text += f"{len(current.answered)} answered   {current.outcome or ''}"
+        everyone = view.status.devices if view.status and view.status.devices else len(view.devices)
+        asked = everyone if current.invited is None else len(current.invited)
+        text += f"{asked} asked, {current.quorum} needed   "
+        text += f"deadline {current.deadline_s:g} s after {current.opened_utc[11:19]}"
     return plain(text)
 
 

@@ -7,7 +7,7 @@ message is handed over once in the life of this process; the next process begins
 from contextlib import suppress
 
 from fedtiny.device import Message
-from fedtiny.device_store import DeviceStore
+from fedtiny.device_store import DeviceStore, Spooled
 from fedtiny.errors import StorageError
 from fedtiny.transport import Connection
 
@@ -19,7 +19,7 @@ class Outbox:
 
     def __init__(self, store: DeviceStore, connection: Connection) -> None:
         self._store, self._connection = store, connection
-        self._sent: dict[int, int] = {}  # token -> spooled id
+        self._sent: dict[int, Spooled] = {}  # by token
         self._done: list[int] = []  # spooled ids to forget
         self._newest = 0
 
@@ -42,17 +42,17 @@ class Outbox:
         if room > 0:
             for message in self._store.waiting(self._newest, room):
                 token = self._connection.publish(message.topic, message.payload, retain=message.retain)
-                self._sent[token], self._newest = message.id, message.id
+                self._sent[token], self._newest = message, message.id
 
-    def published(self, token: int) -> None:
-        """The broker has a message: forget it, and send the next."""
+    def published(self, token: int) -> Spooled | None:
+        """The broker has a message: forget it, and return it where it came from the spool."""
         done = self._sent.pop(token, None)
         if done is not None:
-            self._done.append(done)
+            self._done.append(done.id)
             with suppress(StorageError):  # a full disk: forgotten with a later one, or sent again after a restart
                 self._store.delivered(*self._done)
                 self._done.clear()
-            self.flush()
+        return done
 
     def send_unspooled(self, message: Message) -> bool:
         """Hand over what the disk did not take; False, and not done, while older messages wait there."""

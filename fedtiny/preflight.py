@@ -1,16 +1,17 @@
 """Whether an agent could start here: what ``fedtiny edge check`` looks at, one line each."""
 
-import socket
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from fedtiny.config import Config
 from fedtiny.errors import FedTinyError
+from fedtiny.identity import check_identity
 
 SAMPLES_S = 3.0  # a sensor on a stream gives some by then, a folder or a slow node need not
-ANSWER_S = 5.0  # a broker that takes longer to accept a connection is as good as away
+ANSWER_S = 10.0  # a broker that takes longer to accept a connection is as good as away
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Finding:
 
 
 def preflight(config: Config) -> Iterator[Finding]:
-    """Check, in this order: device id, state folder, interpreter, source, broker.
+    """Check, in this order: device id, state folder, interpreter, source, keys and certificates, broker.
 
     The source is opened and closed again, so that no sensor may be in use by an agent. A broker that is away keeps
     no agent from starting.
@@ -33,6 +34,7 @@ def preflight(config: Config) -> Iterator[Finding]:
         "state": _state,
         "interpreter": _interpreter,
         "source": _source,
+        "trust": check_identity,
         "broker": _broker,
     }
     for what, check in checks.items():
@@ -85,10 +87,18 @@ def _source(config: Config) -> str:
 
 
 def _broker(config: Config) -> str:
-    host, port = config.broker.host, config.broker.port
+    """A whole connection: a broker that wants a certificate says so only behind the handshake."""
+    from fedtiny.transport import Connected, Connection, Disconnected
+
+    where = f"{config.broker.host}:{config.broker.port}"
+    connection = Connection(config.broker, f"check-{uuid.uuid4().hex[:12]}", subscriptions=())
+    connection.start()
     try:
-        socket.create_connection((host, port), ANSWER_S).close()
-    except OSError as error:
-        reason = "no such host" if isinstance(error, socket.gaierror) else error.strerror or str(error)
-        raise FedTinyError(f"{host}:{port}: {reason}") from None
-    return f"{host}:{port} answers"
+        match connection.next_event(ANSWER_S):
+            case Connected():
+                return f"{where} accepts us{', encrypted' if config.broker.ca else ''}"
+            case Disconnected(reason):
+                raise FedTinyError(reason)
+        raise FedTinyError(f"{where}: no answer in {ANSWER_S:g} s")
+    finally:
+        connection.stop(timeout_s=0)

@@ -14,7 +14,8 @@ REASONS: dict[str, str] = {
     "broker.host": "Its name or address.",
     "broker.port": "Its TCP port.",
     "broker.username": "As the broker's administrator gave it. Not set: without a name.",
-    "broker.password": "It goes over the network as it is. Keep this file readable by the agent alone.",
+    "broker.password": "It goes over the network as it is where there is no ca. Keep this file readable by the agent "
+    "alone.",
     "broker.ca": "Certificate of the authority that has signed the broker's (PEM file): the connection is encrypted. A "
     "file named without a leading / lies beside this one.",
     "broker.certificate": "This device's certificate, for a broker that asks for one (PEM file).",

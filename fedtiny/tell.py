@@ -5,7 +5,7 @@ import uuid
 
 from fedtiny.config import Config
 from fedtiny.errors import TransportError
-from fedtiny.protocol import codec, topics
+from fedtiny.protocol import codec, signing, topics
 from fedtiny.protocol.messages import Command
 from fedtiny.transport import Connected, Connection, Disconnected, Published
 
@@ -13,9 +13,13 @@ TIMEOUT_S = 15.0
 
 
 def tell(config: Config, device: str, action: str) -> None:
-    """Hand ``action`` for ``device`` to the broker; TransportError when it cannot be reached."""
-    topics.check_id(device, "device")
-    command = Command(action=action, id=uuid.uuid4().hex)  # type: ignore[arg-type]
+    """Hand ``action`` for ``device`` to the broker, signed where there is a key; TransportError: it was not reached."""
+    topic = topics.device_topic(config.fleet, topics.check_id(device, "device"), "command")
+    issued_ms = time.time_ns() // 1_000_000
+    command = Command(action=action, id=uuid.uuid4().hex, issued_ms=issued_ms)  # type: ignore[arg-type]
+    payload = codec.encode(command)
+    if config.trust.key is not None:
+        payload = signing.sign(topic, payload, signing.load_key(config.trust.key), command.encoding)
     connection = Connection(config.broker, f"tell-{uuid.uuid4().hex[:12]}", subscriptions=())
     connection.start()
     deadline, reason = time.monotonic() + TIMEOUT_S, "no answer"
@@ -23,8 +27,7 @@ def tell(config: Config, device: str, action: str) -> None:
         while time.monotonic() < deadline:
             match connection.next_event(deadline - time.monotonic()):
                 case Connected():
-                    topic = topics.device_topic(config.fleet, device, "command")
-                    connection.publish(topic, codec.encode(command))
+                    connection.publish(topic, payload)
                 case Published():
                     return
                 case Disconnected(reason):

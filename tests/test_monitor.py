@@ -122,6 +122,35 @@ def test_table_shows_how_far_the_promise_is_backed_and_which_head_is_in_use():
     ]
 
 
+def round_message(**fields):
+    given = {"round_number": 4, "state": "open", "base": BASE, "strategy": "krum", "deadline_s": 60.0, "quorum": 3}
+    return messages.RoundMessage(**given | {"opened_utc": "2026-11-23T11:00:01+00:00"} | fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({}, "open   krum   12 asked, 3 needed   deadline 60 s after 11:00:01"),
+        ({"invited": ("m1", "m2", "m7", "m8")}, "open   krum   4 asked, 3 needed"),
+        ({"mode": "buffered", "deadline_s": 0}, "open   krum   a head of every 3 updates"),
+        ({"state": "closed", "updates": 7, "outcome": "revision 5"}, "closed   krum   7 updates   revision 5"),
+        ({"state": "closed", "updates": 7, "left_out": 2}, "closed   krum   7 updates, 2 left out"),
+    ],
+)
+def test_the_round_in_one_line(fields, words):
+    view = FleetView()
+    tell(view, None, messages.FleetStatus(state="online", devices=12), "status")
+    tell(view, None, round_message(**fields), "round")
+    assert any(f"round 4 {words}" in line for line in screen(view))
+
+
+def test_what_operators_have_pinned_and_what_is_in_quarantine_is_shown():
+    view = FleetView()
+    tell(view, None, HEAD, "head")
+    tell(view, None, messages.FleetStatus(state="online", pinned=3, quarantined=2), "status")
+    assert "coordinator online   release -   revision 3 pinned   2 quarantined" in screen(view)[2]
+
+
 def test_alarms_of_the_sensor_and_acknowledged_ones_are_told_apart():
     view = FleetView()
     seen, sensor = stands(state="acknowledged"), stands("sensor")

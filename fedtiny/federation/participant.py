@@ -20,16 +20,21 @@ class Phase(Enum):
 
 @dataclass
 class Participant:
-    """One device in the federation; ``base`` is what its model is at."""
+    """One device in the federation; ``base`` is what its model is at.
+
+    last_answered: the newest round that it has sent an update for. answered_revision: the newest of this release that
+    it has sent an update to in mode ``buffered``.
+    """
 
     phase: Phase = Phase.WAITING
     base: Base | None = None
     last_answered: int = 0
+    answered_revision: int | None = None
 
     def release(self, release_id: str) -> None:
         """A release was taken: its own head is revision 0, learning starts."""
         self.base = Base(release_id=release_id, revision=0)
-        self.last_answered = 0
+        self.last_answered, self.answered_revision = 0, None
         self.phase = Phase.LEARNING
 
     def learned(self) -> None:
@@ -48,14 +53,37 @@ class Participant:
             raise RuntimeError("a head came before any release")
         self.base = Base(release_id=self.base.release_id, revision=revision)
 
-    def asked(self, message: RoundMessage) -> bool:
-        """Does this round ask for an update that has not been sent yet?"""
-        return (
-            self.phase is Phase.WATCHING
-            and message.state == "open"
-            and message.base == self.base
-            and message.round_number != self.last_answered
-        )
+    def asked(self, message: RoundMessage, device: str, examples: int, fresh: int) -> bool:
+        """Does this round ask ``device`` for an update that has not been sent yet?
+
+        examples: windows to fit on. fresh: normal windows since the last update. In mode ``rounds`` each round asks
+        once, at its base. In mode ``buffered`` each head asks once, whatever round is open; whoever is ahead of the
+        round waits for the next, which is on its way. Statistics are asked for again by each round while there is more
+        to tell.
+        """
+        invited = message.invited is None or device in message.invited
+        if (
+            self.phase is not Phase.WATCHING
+            or message.state != "open"
+            or not invited
+            or examples < message.min_examples
+        ):
+            return False
+        another = message.round_number != self.last_answered
+        if message.mode == "rounds":
+            return message.base == self.base and another
+        assert self.base is not None
+        behind = message.base.revision - self.base.revision
+        if message.base.release_id != self.base.release_id or not 0 <= behind <= message.max_staleness:
+            return False
+        return self.base.revision != self.answered_revision or (message.kind == "statistics" and another and fresh > 0)
+
+    def answered(self, message: RoundMessage) -> None:
+        """An update to ``base`` was made for this round."""
+        assert self.base is not None
+        self.last_answered = message.round_number
+        if message.mode == "buffered":
+            self.answered_revision = self.base.revision
 
     def _require(self, *phases: Phase) -> None:
         if self.phase not in phases:

@@ -21,6 +21,7 @@ from fedtiny.protocol import topics
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
     from cryptography.x509 import Certificate
 
 CONTEXT = b"fedtiny/v1 signed message\0"
@@ -64,41 +65,65 @@ def verify_device(topic: str, payload: bytes, certificate_der: bytes, ca: "Certi
     CN. Raises ProtocolError "signature: ..." where anything of this is not so.
     """
     from cryptography import x509
-    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     signature, body = _signed(payload)
     try:
         certificate = x509.load_der_x509_certificate(certificate_der)
-        certificate.verify_directly_issued_by(ca)
-        name, key = common_name(certificate), certificate.public_key()
-    except (ValueError, TypeError, x509.InvalidVersion, InvalidSignature, UnsupportedAlgorithm):
-        raise ProtocolError("signature: its certificate is not one of the fleet's CA") from None
+    except (ValueError, x509.InvalidVersion):
+        raise ProtocolError("signature: its certificate is none") from None
+    if not issued_by(certificate, ca):  # from here on the certificate is one that we have made
+        raise ProtocolError("signature: its certificate is not of the fleet's CA")
+    name, key, ends = common_name(certificate), certificate.public_key(), certificate.not_valid_after_utc
     if name != topics.parse(topic).device:
-        raise ProtocolError(f"signature: the certificate is of {name[:64]!r}, not of the topic's device")
-    if not certificate.not_valid_before_utc <= datetime.now(UTC) <= certificate.not_valid_after_utc:
-        ends = certificate.not_valid_after_utc
-        raise ProtocolError(f"signature: the certificate is not valid now; it ends on {ends:%Y-%m-%d}")
+        raise ProtocolError(f"signature: its certificate is of {name!r}, not of the topic's device")
+    if not certificate.not_valid_before_utc <= datetime.now(UTC) <= ends:
+        raise ProtocolError(f"signature: its certificate is not good now; it ends on {ends:%Y-%m-%d}")
     if not isinstance(key, Ed25519PublicKey) or not _good(key, signature, _covered(topic, body)):
         raise ProtocolError("signature: not by the certificate's key")
 
 
+def issued_by(certificate: "Certificate", ca: "Certificate") -> bool:
+    """Whether ``ca`` has signed ``certificate``, which may be anything that parses."""
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+
+    try:
+        certificate.verify_directly_issued_by(ca)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True
+
+
+def common_name(certificate: "Certificate") -> str:
+    """The CN of its subject, which names its holder; empty where there is not exactly one."""
+    from cryptography.x509.oid import NameOID
+
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(names[0].value) if len(names) == 1 else ""
+
+
 def load_key(path: Path) -> "Ed25519PrivateKey":
     """The private key in a PEM file that its owner alone may read; ConfigError says what is wrong with it."""
-    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    key = load_any_key(path)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ConfigError(f"{path}: expected an Ed25519 key, found {type(key).__name__.removesuffix('PrivateKey')}")
+    return key
+
+
+def load_any_key(path: Path) -> "PrivateKeyTypes":
+    """As load_key, for TLS, which takes keys of other kinds too."""
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     data, mode = _read(path)
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise ConfigError(f"{path}: others than its owner may use this key (mode {mode:03o}): chmod 600 {path}")
     try:
-        key = load_pem_private_key(data, None)
+        return load_pem_private_key(data, None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        key = None
-    if not isinstance(key, Ed25519PrivateKey):
-        raise ConfigError(f"{path}: expected an Ed25519 private key in PEM, without a password")
-    return key
+        raise ConfigError(f"{path}: expected a private key in PEM, without a password") from None
 
 
 def load_certificate(path: Path) -> "Certificate":
@@ -118,14 +143,6 @@ def public_key(key: "Ed25519PrivateKey | Ed25519PublicKey") -> str:
 
     public = key.public_key() if isinstance(key, Ed25519PrivateKey) else key
     return base64.b64encode(public.public_bytes_raw()).decode()
-
-
-def common_name(certificate: "Certificate") -> str:
-    """The CN of its subject, which names its holder; ValueError where there is not exactly one."""
-    from cryptography.x509.oid import NameOID
-
-    (name,) = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(name.value)
 
 
 def _covered(topic: str, body: bytes) -> bytes:

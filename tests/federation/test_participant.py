@@ -8,17 +8,29 @@ from fedtiny.protocol.messages import Base, RoundMessage
 RELEASE = "0" * 64
 
 
+def at(revision: int, release: str = RELEASE) -> Base:
+    return Base(release_id=release, revision=revision)
+
+
 def round_message(**changes) -> RoundMessage:
     given = {
         "round_number": 3,
         "state": "open",
-        "base": Base(release_id=RELEASE, revision=2),
+        "base": at(2),
         "strategy": "fedavg",
         "min_examples": 10,
         "deadline_s": 5,
         "opened_utc": "",
     }
     return RoundMessage(**given | changes)
+
+
+def buffered(**changes) -> RoundMessage:
+    return round_message(**{"mode": "buffered", "max_staleness": 2} | changes)
+
+
+def asked(device: Participant, message: RoundMessage, *, examples: int = 10, fresh: int = 0) -> bool:
+    return device.asked(message, "pump-1", examples, fresh)
 
 
 @pytest.fixture
@@ -31,38 +43,81 @@ def watching() -> Participant:
 
 
 def test_a_round_asks_a_watching_device_at_its_base_once(watching):
-    assert watching.asked(round_message())
-    watching.last_answered = 3
-    assert not watching.asked(round_message())
-    assert watching.asked(round_message(round_number=4))
+    assert asked(watching, round_message())
+    watching.answered(round_message())
+    assert not asked(watching, round_message(), fresh=100)
+    assert asked(watching, round_message(round_number=4))
 
 
+@pytest.mark.parametrize("mode", [{}, {"mode": "buffered"}], ids=["rounds", "buffered"])
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "expected"),
     [
-        {"state": "closed"},
-        {"base": Base(release_id=RELEASE, revision=1)},
-        {"base": Base(release_id="1" * 64, revision=2)},
+        ({"state": "closed"}, False),
+        ({"base": at(1)}, False),
+        ({"base": at(3)}, False),
+        ({"base": at(2, "1" * 64)}, False),
+        ({"invited": ("pump-2", "pump-3")}, False),
+        ({"invited": ()}, False),
+        ({"invited": ("pump-2", "pump-1")}, True),
+        ({"min_examples": 11}, False),
+        ({"min_examples": 9}, True),
     ],
 )
-def test_a_round_that_is_not_for_this_device(watching, changes):
-    assert not watching.asked(round_message(**changes))
+def test_whom_a_round_asks(watching, mode, changes, expected):
+    assert asked(watching, round_message(**mode | changes)) is expected
+
+
+@pytest.mark.parametrize(("revision", "expected"), [(1, False), (2, True), (4, True), (5, False)])
+def test_a_buffered_round_asks_who_is_not_too_far_behind_and_not_ahead(watching, revision, expected):
+    assert asked(watching, buffered(base=at(revision))) is expected
+
+
+def test_in_buffered_mode_each_head_asks_once_whatever_round_is_open(watching):
+    watching.answered(buffered())
+    assert not asked(watching, buffered(), fresh=100)
+    assert not asked(watching, buffered(round_number=4, base=at(3)), fresh=100)
+    watching.head(3)
+    assert asked(watching, buffered(round_number=4, base=at(3)))
+    watching.relearn()
+    watching.learned()
+    watching.answered(buffered(round_number=4, base=at(3)))
+    watching.relearn()
+    watching.learned()
+    assert not asked(watching, buffered(round_number=5, base=at(3)), fresh=100)
+
+
+def test_a_fleet_that_changes_to_buffered_mode_is_asked_at_the_head_that_it_has(watching):
+    watching.answered(round_message())
+    assert asked(watching, buffered(round_number=4))
+
+
+@pytest.mark.parametrize(("round_number", "fresh", "expected"), [(3, 5, False), (4, 0, False), (4, 5, True)], ids=str)
+def test_statistics_are_asked_for_again_while_there_is_more_to_tell(watching, round_number, fresh, expected):
+    watching.answered(buffered(kind="statistics"))
+    assert asked(watching, buffered(kind="statistics", round_number=round_number), fresh=fresh) is expected
 
 
 def test_a_new_release_starts_from_its_own_head(watching):
-    watching.release("1" * 64)
+    other = at(0, "1" * 64)
+    watching.answered(buffered())
+    watching.release(other.release_id)
     assert watching.phase is Phase.LEARNING
-    assert watching.base == Base(release_id="1" * 64, revision=0)
-    assert not watching.asked(round_message(base=watching.base))
+    assert watching.base == other
+    assert not asked(watching, round_message(base=other))
     watching.learned()
-    assert watching.asked(round_message(base=watching.base, round_number=1))  # whatever it answered before
+    assert asked(watching, round_message(base=other))  # whatever it answered before
+    watching.release(RELEASE)
+    watching.learned()
+    watching.head(2)
+    assert asked(watching, buffered())
 
 
 def test_relearning_keeps_the_head(watching):
     watching.relearn()
     assert (watching.phase, watching.base.revision) == (Phase.LEARNING, 2)
     watching.learned()
-    assert watching.asked(round_message())
+    assert asked(watching, round_message())
 
 
 def walk(*names):

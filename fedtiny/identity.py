@@ -1,0 +1,75 @@
+"""Who a device is: its key and certificate, and what is wrong with them before anybody refuses them."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fedtiny.config import Config, Trust
+from fedtiny.errors import ConfigError
+from fedtiny.protocol import signing
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.x509 import Certificate
+
+SOON_DAYS = 14  # that a certificate must still be good for
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a device signs with. ``certificate``: X.509 DER."""
+
+    key: "Ed25519PrivateKey"
+    certificate: bytes
+
+
+def own_identity(trust: Trust) -> Identity | None:
+    """From the files of ``trust``; None where they are not set, ConfigError where they cannot be used."""
+    if trust.key is None or trust.certificate is None:
+        return None
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    certificate = signing.load_certificate(trust.certificate)
+    return Identity(signing.load_key(trust.key), certificate.public_bytes(Encoding.DER))
+
+
+def check_identity(config: Config) -> str:
+    """What ``config`` says of keys and certificates, in a line; ConfigError names the first thing that is wrong."""
+    broker, trust = config.broker, config.trust
+    found = [
+        f"{len(keys)} {who} pinned" for who, keys in (("coordinator", trust.coordinator), ("operator", trust.operator))
+    ]
+    if broker.ca is not None:
+        _check_time(broker.ca, signing.load_certificate(broker.ca))
+    if trust.key is not None:
+        signing.load_key(trust.key)
+    for certificate, key in dict.fromkeys([(broker.certificate, broker.key), (trust.certificate, trust.key)]):
+        if certificate is not None and key is not None:
+            ends = _check_pair(certificate, key, config)
+            found.append(f"{certificate} is good until {ends:%Y-%m-%d}")
+    return ", ".join(found)
+
+
+def _check_pair(path: Path, key: Path, config: Config) -> datetime:
+    """Check a certificate of this device and its key; returns when the certificate ends."""
+    certificate, ca = signing.load_certificate(path), config.trust.devices
+    if certificate.public_key() != signing.load_any_key(key).public_key():
+        raise ConfigError(f"{path}: not the certificate of the key in {key}")
+    if ca is not None and not signing.issued_by(certificate, signing.load_certificate(ca)):
+        raise ConfigError(f"{path}: not issued by the CA in {ca}")
+    name = signing.common_name(certificate)
+    if config.device is not None and name != config.device:
+        raise ConfigError(f"{path}: it is of {name!r}, this device is {config.device!r}")
+    return _check_time(path, certificate)
+
+
+def _check_time(path: Path, certificate: "Certificate") -> datetime:
+    begins, ends, now = certificate.not_valid_before_utc, certificate.not_valid_after_utc, datetime.now(UTC)
+    if now < begins:
+        raise ConfigError(f"{path}: good from {begins:%Y-%m-%d} on, and the clock says {now:%Y-%m-%d}")
+    if now > ends:
+        raise ConfigError(f"{path}: expired on {ends:%Y-%m-%d}")
+    if (left := (ends - now).days) < SOON_DAYS:
+        raise ConfigError(f"{path}: expires in {left} days, on {ends:%Y-%m-%d}; renew it")
+    return ends
