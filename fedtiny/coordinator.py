@@ -1,7 +1,9 @@
 """The coordinator's loop: publish the release and its newest head, open rounds, collect, aggregate, publish.
 
-Messages are acknowledged to the broker only once they are in the ledger, under a persistent session: a coordinator
-that dies at any instant finds every acknowledged update in its ledger and every other one at the broker.
+Messages are taken in batches. Each batch is one transaction of the ledger and is acknowledged to the broker only when
+that is through, under a persistent session: a coordinator that dies at any instant finds every acknowledged update in
+its ledger and every other one at the broker. A ledger that cannot be written, for a full disk or a lock, is treated as
+such a death: what is in memory is dropped, and the coordinator goes on from the ledger as soon as it can.
 """
 
 import logging
@@ -12,69 +14,49 @@ from pathlib import Path
 
 from fedtiny.clock import utc_now
 from fedtiny.config import Config
-from fedtiny.errors import ProtocolError, ReleaseError
-from fedtiny.federation.combine import aggregate, check_update
-from fedtiny.federation.local import LocalUpdate
-from fedtiny.federation.rounds import Rounds, Rules, State, Step
-from fedtiny.ledger import Ledger, RoundRow
+from fedtiny.desk import Desk
+from fedtiny.errors import ProtocolError, ReleaseError, StorageError
+from fedtiny.federation.rounds import State, Watching
+from fedtiny.federation.strategies import strategy
+from fedtiny.global_state import GlobalState
+from fedtiny.intake import Intake, RefusedError
+from fedtiny.ledger import PINNED, Ledger
 from fedtiny.model.artifact import Release
-from fedtiny.protocol import codec, topics
-from fedtiny.protocol.messages import (
-    Base,
-    DeviceStatus,
-    FleetStatus,
-    HeadMessage,
-    Message,
-    ReleaseMessage,
-    RoundMessage,
-    UpdateMessage,
-)
-from fedtiny.revision import from_message, to_message
+from fedtiny.protocol import codec, signing, topics
+from fedtiny.protocol.messages import DeviceStatus, FleetStatus, HeadMessage
+from fedtiny.revision import from_message
+from fedtiny.round_keeper import RoundKeeper
 from fedtiny.store import locked
 from fedtiny.transport import Connected, Connection, Disconnected, Received
 
 log = logging.getLogger(__name__)
 TICK_S = 0.25
-STATUS_EVERY_S = 5.0
-REASONS = {"late", "stale", "duplicate", "foreign", "strategy", "update"}
+BATCH = 64  # messages
+FLUSH_EVERY_S = 5.0  # what devices say of themselves to the ledger, what the fleet is to its topic
+RETRY_S = 5.0  # until a ledger that could not be written is tried again
 
 
 class Coordinator:
     """One fleet's coordinator over one connection and one ledger."""
 
-    def __init__(self, config: Config, release: Release, ledger: Ledger) -> None:
-        self._config, self._release, self._ledger = config, release, ledger
-        settings = config.coordinator
-        ledger.put_object(release.data)
-        zero = Base(release_id=release.id, revision=0)
-        ledger.add_revision(release.id, 0, codec.encode(to_message(release.head, zero)), utc_now())
-        newest = ledger.newest_revision(release.id)
-        assert newest is not None
-        revision, self._head_bytes = newest
-        self._head = from_message(codec.decode(HeadMessage, self._head_bytes), release)
-        rules = Rules(
-            quorum=settings.quorum,
-            devices=settings.devices or settings.quorum,
-            deadline_s=settings.deadline_s,
-            pause_s=settings.pause_s,
-            rounds=settings.rounds,
-        )
-        self._rounds = Rounds(
-            rules,
-            Base(release_id=release.id, revision=revision),
-            completed=ledger.completed(release.id),
-        )
-        self._opened_utc, self._rejected = "", Counter[str]()
-        self._seen: set[str] = set()
+    def __init__(self, config: Config, release: Release | None, ledger: Ledger) -> None:
+        self._config, self._ledger = config, ledger
+        trust, settings = config.trust, config.coordinator
+        aggregation = strategy(settings.strategy, settings.options)
+        key = None if trust.key is None else signing.load_key(trust.key)
+        self._keys = [*trust.coordinator, *([] if key is None else [signing.public_key(key)])]
+        self._global = GlobalState(config.fleet, ledger, key)
+        self._global.start(release)
+        self._intake = Intake(config, ledger, aggregation, self._global)
+        self._keeper = RoundKeeper(config, ledger, aggregation, self._global, self._publish)
+        self._desk = Desk(ledger, self._global, self._keeper, self._announce, self._seat)
+        self._rejected: Counter[str] = Counter()
+        self._statuses: dict[str, DeviceStatus] = {}
+        self._unsaved: set[str] = set()
+        self._outgoing: list[tuple[str, bytes]] = []
+        self._newer: Received | None = None  # the fleet's head, as the broker has it
         self._online = False
-        self._last_outcome: str | None = None
-        last = ledger.last_round()
-        if last is not None:
-            self._rounds.number, self._opened_utc = last.number, last.opened_utc
-            if last.outcome is None:
-                self._resume(last)
-            elif last.release_id == release.id:
-                self._last_outcome = last.outcome
+        self._flush_due = 0.0
         topic = topics.fleet_topic(config.fleet, "status")
         self._connection = Connection(
             config.broker,
@@ -89,226 +71,165 @@ class Coordinator:
             manual_ack=True,
         )
 
-    def _resume(self, last: RoundRow) -> None:
-        base = self._rounds.base
-        here = (base.release_id, base.revision, self._config.coordinator.strategy)
-        if (last.release_id, last.revision, last.strategy) != here:
-            self._last_outcome = "abandoned: release or strategy changed"
-            self._ledger.close_round(self._rounds.number, utc_now(), self._last_outcome)
-            return
-        answered = set(self._ledger.updates(self._rounds.number))
-        self._rounds.resume(answered, time.monotonic())
-        log.info("resuming round %d with %d updates", self._rounds.number, len(answered))
+    # --- the loop ---
 
     def run(self, stop: threading.Event) -> None:
-        """Serve until ``stop`` is set."""
+        """Serve until ``stop`` is set; StorageError where the ledger cannot be written."""
         self._connection.start()
-        status_due = 0.0
         try:
             while not stop.is_set():
-                event = self._connection.next_event(TICK_S)
-                if isinstance(event, Connected):
-                    log.info("connected to %s:%d", self._config.broker.host, self._config.broker.port)
-                    self._online = True
-                    self._rounds.listening(time.monotonic())
-                    self._announce()
-                elif isinstance(event, Disconnected):
-                    log.warning("%s", event.reason)
-                    self._online = False
-                elif isinstance(event, Received):
-                    self._receive(event)
-                now = time.monotonic()
+                self._take(self._gather())
+                self._adopt()
+                self._desk.work()
                 if self._online:  # nobody could answer, and nobody is waited for, while the broker is away
-                    self._step(now)
-                if now >= status_due:
-                    status_due = now + STATUS_EVERY_S
-                    self._publish("status", self._status("online"))
+                    self._keeper.step()
+                self._flush()
+                self._send()
         finally:
-            self._publish("status", self._status("offline"))
+            self._outgoing = [("status", codec.encode(FleetStatus(state="offline")))]  # the ledger may lack the rest
+            self._send()
             self._connection.stop()
 
-    def _announce(self) -> None:
-        release = ReleaseMessage(release_id=self._release.id, tflite=self._release.data)
-        self._publish("release", release)
-        self._publish_raw("head", self._head_bytes)
-        if self._rounds.state is State.OPEN:
-            self._publish("round", self._round_message("open"))
-        elif self._last_outcome is not None:
-            self._publish("round", self._round_message("closed", self._last_outcome))
+    def _gather(self) -> list[Received]:
+        """What has come in; waits a tick for the first of it."""
+        batch: list[Received] = []
+        timeout = TICK_S
+        while len(batch) < BATCH and (event := self._connection.next_event(timeout)) is not None:
+            timeout = 0.0
+            if isinstance(event, Connected):
+                log.info("connected to %s:%d", self._config.broker.host, self._config.broker.port)
+                self._online = True
+                self._keeper.rounds.listening(time.monotonic())
+                self._announce()
+            elif isinstance(event, Disconnected):
+                log.warning("%s", event.reason)
+                self._online = False
+            elif isinstance(event, Received):
+                batch.append(event)
+        return batch
+
+    # --- what comes in ---
+
+    def _take(self, batch: list[Received]) -> None:
+        """Judge messages and keep what they say; they are acknowledged once that is durable."""
+        if not batch:
+            return
+        with self._ledger.transaction():
+            for event in batch:
+                try:
+                    self._receive(event)
+                except (ProtocolError, ReleaseError) as error:
+                    kind = error.kind if isinstance(error, RefusedError) else "malformed"
+                    self._reject(kind, f"{event.topic}: {error}")
+        for event in batch:
+            self._connection.acknowledge(event)
 
     def _receive(self, event: Received) -> None:
-        """Take one message. It is acknowledged whatever becomes of it, but not before that is durable."""
-        try:
-            topic = topics.parse(event.topic)
-            if topic.kind == "status" and topic.device:
-                status = codec.decode(DeviceStatus, event.payload)
-                if status.device != topic.device:
-                    raise ProtocolError("foreign")
-                watching = status.state == "online" and status.phase == "watching"
-                self._rounds.device(topic.device, status.base, watching=watching)
-                self._seen.add(topic.device)
-            elif topic.kind == "update" and topic.device:
-                self._update(topic.device, event.payload)
-            elif topic.kind == "head" and event.retained:
-                self._adopt(codec.decode(HeadMessage, event.payload), event.payload)
-        except (ProtocolError, ReleaseError) as error:
-            kind = str(error).split(":")[0]
-            self._reject(kind if kind in REASONS else "malformed", f"{event.topic}: {error}")
-        self._connection.acknowledge(event)
+        topic = topics.parse(event.topic)
+        if topic.kind == "status" and topic.device:
+            status = codec.decode(DeviceStatus, event.payload)
+            if status.device != topic.device:
+                raise RefusedError("foreign", "the status names another device than its topic")
+            self._statuses[topic.device] = status
+            self._unsaved.add(topic.device)
+            self._seat(topic.device)
+        elif topic.kind == "update" and topic.device:
+            self._intake.take(topic.device, event.topic, event.payload, self._keeper.rounds)
+            self._keeper.rounds.accept(topic.device)
+            log.debug("%s answered (%d bytes)", topic.device, len(event.payload))
+        elif topic.kind == "head" and event.retained:
+            if self._keys:
+                signing.verify(event.topic, event.payload, self._keys)
+            from_message(codec.decode(HeadMessage, event.payload), self._global.release)
+            self._newer = event
 
-    def _adopt(self, message: HeadMessage, payload: bytes) -> None:
+    def _seat(self, device: str) -> None:
+        """Tell the rounds whether a device takes part, and where it is."""
+        status, row = self._statuses.get(device), self._ledger.device(device)
+        wanted = row is None or row.standing == "active"
+        if status is None or not wanted or status.state != "online" or status.phase != "watching":
+            self._keeper.rounds.device(device, None)
+        else:
+            self._keeper.rounds.device(device, Watching(status.base, status.examples, status.fresh))
+
+    def _adopt(self) -> None:
         """Go on from the fleet's newest head where this ledger is older than the broker's retained one."""
-        base = self._rounds.base
-        if message.release_id != base.release_id or message.revision <= base.revision:
+        event, known = self._newer, self._global.base
+        if event is None:
             return
-        if self._rounds.state is State.OPEN:
-            self._abandon(time.monotonic(), "abandoned: the fleet is ahead of this ledger")
-        self._head, self._head_bytes = from_message(message, self._release), payload
-        self._rounds.base = Base(release_id=message.release_id, revision=message.revision)
-        self._ledger.add_revision(message.release_id, message.revision, payload, utc_now())
-        log.warning("the fleet is at revision %d, this ledger knew %d: adopted", message.revision, base.revision)
-        self._publish_raw("head", payload)
-
-    def _update(self, device: str, payload: bytes) -> None:
-        message = codec.decode(UpdateMessage, payload)
-        if message.device != device:
-            raise ProtocolError("foreign: the update names another device than its topic")
-        if message.strategy != self._config.coordinator.strategy:
-            raise ProtocolError("strategy: the update is not of the round's strategy")
-        reason = self._rounds.judge(message)
-        if reason:
-            raise ProtocolError(reason)
-        fields = LocalUpdate.__dataclass_fields__
-        update = LocalUpdate(**{name: getattr(message, name) for name in fields})
-        anchor = self._release.head.weights
-        check_update(message.strategy, update, self._head, anchor, self._config.coordinator.ridge)
-        self._ledger.add_update(self._rounds.number, device, update)
-        self._rounds.accept(device)
-        log.info("round %d: %s answered (%d bytes)", self._rounds.number, device, len(payload))
+        self._newer, message = None, codec.decode(HeadMessage, event.payload)
+        if message.release_id == known.release_id and message.revision > known.revision:
+            if self._keeper.rounds.state is State.OPEN:
+                self._keeper.abandon("abandoned: the fleet is ahead of this ledger")
+            self._global.adopt(message, event.payload)
+            self._keeper.rebase()
+            log.warning("the fleet is at revision %d, this ledger knew %d: adopted", message.revision, known.revision)
+            self._announce()
 
     def _reject(self, kind: str, detail: str) -> None:
         self._rejected[kind] += 1
         if self._rejected[kind] == 1:  # said once a kind, counted always
             log.warning("refused: %s", detail)
 
-    def _step(self, now: float) -> None:
-        step = self._rounds.due(now)
-        if step is Step.OPEN:
-            self._rounds.open(now)
-            self._opened_utc = utc_now()
-            base = self._rounds.base
-            self._ledger.open_round(
-                self._rounds.number,
-                base.release_id,
-                base.revision,
-                self._config.coordinator.strategy,
-                self._opened_utc,
-            )
-            log.info("round %d opened at revision %d", self._rounds.number, base.revision)
-            self._publish("round", self._round_message("open"))
-        elif step is Step.AGGREGATE:
-            self._aggregate(now)
-        elif step is Step.ABANDON:
-            self._abandon(now, f"no quorum: {len(self._rounds.answered)} of {self._rounds.rules.quorum} answered")
+    # --- what goes out ---
 
-    def _abandon(self, now: float, outcome: str) -> None:
-        self._ledger.close_round(self._rounds.number, utc_now(), outcome)
-        log.warning("round %d: %s", self._rounds.number, outcome)
-        self._last_outcome = outcome
-        self._publish("round", self._round_message("closed", outcome))
-        self._rounds.close(None, now)
+    def _announce(self) -> None:
+        for kind, payload in self._global.payloads.items():
+            self._publish(kind, payload)
+        self._keeper.announce()
 
-    def _aggregate(self, now: float) -> None:
-        updates = self._ledger.updates(self._rounds.number)
-        settings = self._config.coordinator
-        anchor = self._release.head.weights
-        try:  # each was checked alone; together they may still not make a head
-            head = aggregate(settings.strategy, updates.values(), self._head, anchor, settings.ridge)
-        except (ProtocolError, ReleaseError, ValueError) as error:
-            self._abandon(now, f"abandoned: {error}")
+    def _flush(self) -> None:
+        """What devices say of themselves to the ledger, and how the fleet is to its topic, from time to time."""
+        now = time.monotonic()
+        if now < self._flush_due:
             return
-        self._head = head
-        examples = sum(u.num_examples for u in updates.values())
-        weights = [u.num_examples / examples for u in updates.values()]
-        losses = (
-            sum(w * u.loss_before for w, u in zip(weights, updates.values(), strict=True)),
-            sum(w * u.loss_after for w, u in zip(weights, updates.values(), strict=True)),
-        )
-        bytes_up = sum(len(u.payload) for u in updates.values())
-        old = self._rounds.base
-        base = Base(release_id=old.release_id, revision=old.revision + 1)
-        closed = self._round_message("closed", f"revision {base.revision}", losses, bytes_up)
-        self._head_bytes = codec.encode(to_message(self._head, base, closed, examples))
-        self._ledger.close_round(
-            self._rounds.number,
-            utc_now(),
-            closed.outcome or "",
-            losses=losses,
-            bytes_up=bytes_up,
-            revision=(base.release_id, base.revision, self._head_bytes),
-        )
-        self._rounds.close(base, now)
-        self._last_outcome = closed.outcome
-        log.info(
-            "round %d: %d devices, loss %.4f -> %.4f, revision %d",
-            self._rounds.number,
-            len(updates),
-            *losses,
-            base.revision,
-        )
-        self._publish_raw("head", self._head_bytes)
-        self._publish("round", closed)
+        self._flush_due = now + FLUSH_EVERY_S
+        now_utc = utc_now()
+        if self._unsaved:
+            with self._ledger.transaction():
+                self._ledger.saw({name: (now_utc, self._statuses[name].model_dump_json()) for name in self._unsaved})
+            self._unsaved.clear()
+        self._publish("status", codec.encode(self._status()))
 
-    def _round_message(
-        self,
-        state: str,
-        outcome: str | None = None,
-        losses: tuple[float, float] | None = None,
-        bytes_up: int = 0,
-    ) -> RoundMessage:
-        settings = self._config.coordinator
-        return RoundMessage(
-            round_number=self._rounds.number,
-            state=state,  # type: ignore[arg-type]
-            base=self._rounds.base,
-            strategy=settings.strategy,
-            proximal=settings.proximal,
-            deadline_s=settings.deadline_s,
-            opened_utc=self._opened_utc,
-            quorum=settings.quorum,
-            answered=tuple(sorted(self._rounds.answered)) if state == "closed" else (),
-            loss_before=losses[0] if losses else None,
-            loss_after=losses[1] if losses else None,
-            bytes_up=bytes_up,
-            outcome=outcome,
-        )
-
-    def _status(self, state: str) -> FleetStatus:
+    def _status(self) -> FleetStatus:
+        pinned = self._ledger.setting(PINNED)
         return FleetStatus(
-            state=state,  # type: ignore[arg-type]
-            release_id=self._release.id,
-            revision=self._rounds.base.revision,
-            round_number=self._rounds.number,
-            devices=len(self._seen),
+            state="online",
+            release_id=self._global.release.id,
+            revision=self._global.base.revision,
+            round_number=self._keeper.rounds.number,
+            devices=len(self._statuses),
+            pinned=None if pinned is None else int(pinned),
+            quarantined=self._ledger.count("quarantined"),
             rejected=dict(self._rejected),
         )
 
-    def _publish(self, kind: str, message: Message) -> None:
-        self._publish_raw(kind, codec.encode(message))
+    def _publish(self, kind: str, payload: bytes) -> None:
+        """Send ``payload`` to a global topic at the end of this turn: when what it says is in the ledger."""
+        self._outgoing.append((kind, payload))
 
-    def _publish_raw(self, kind: str, payload: bytes) -> None:
-        if not self._online:  # all of it is announced anew at the next connect
-            return
-        self._connection.publish(topics.fleet_topic(self._config.fleet, kind), payload, qos=1, retain=True)
+    def _send(self) -> None:
+        if self._online:  # else all of it is announced at the next connect
+            for kind, payload in self._outgoing:
+                self._connection.publish(topics.fleet_topic(self._config.fleet, kind), payload, qos=1, retain=True)
+        self._outgoing.clear()
 
 
-def run_coordinator(config: Config, release_path: Path, stop: threading.Event) -> None:
-    """Run the coordinator of ``config.fleet`` for the release at ``release_path`` until ``stop``."""
-    release = Release.open(release_path)
+def run_coordinator(config: Config, release_path: Path | None, stop: threading.Event) -> None:
+    """Run the coordinator of ``config.fleet`` until ``stop``; ``release_path``: its release, where it is a new one."""
+    release = None if release_path is None else Release.open(release_path)
     folder = config.state_folder("coordinator")
     with locked(folder):
         ledger = Ledger(folder)
         try:
-            Coordinator(config, release, ledger).run(stop)
+            coordinator: Coordinator | None = Coordinator(config, release, ledger)
+            while not stop.is_set():
+                try:
+                    coordinator = coordinator or Coordinator(config, None, ledger)
+                    coordinator.run(stop)
+                except StorageError as error:
+                    log.error("%s; nothing is lost: going on from the ledger in %.0f s", error, RETRY_S)
+                    coordinator = None
+                    stop.wait(RETRY_S)
         finally:
             ledger.close()

@@ -57,10 +57,13 @@ class Rules:
 
 @dataclass(frozen=True)
 class Watching:
-    """A device that is online and watches: where its model is, windows it could fit on, new ones since its update."""
+    """A device that is online and watches.
+
+    base: what its model is at. examples: windows it could fit on, where it says so. fresh: new ones since its update.
+    """
 
     base: Base | None
-    examples: int = 1
+    examples: int | None = None
     fresh: int = 0
 
 
@@ -105,7 +108,7 @@ class Rounds:
         return 0 <= self.base.revision - base.revision <= self.rules.max_staleness
 
     def _fits(self, device: Watching) -> bool:
-        return device.examples >= self.rules.min_examples
+        return device.examples is None or device.examples >= self.rules.min_examples
 
     def judge(self, update: UpdateMessage) -> str | None:
         """Why an update cannot be taken, or None when it can."""

@@ -82,28 +82,16 @@ class Updates(Database):
 
     # --- statistics ---
 
-    def put_statistics(self, update_id: int) -> None:
-        """Let the statistics of a waiting update take the place of its device's older ones."""
-        put = self.execute(
-            "INSERT INTO statistics SELECT base_release, device, id, payload FROM updates "
-            "WHERE id = ? AND kind = 'statistics' AND fate = 'waiting' ON CONFLICT (release_id, device) "
-            "DO UPDATE SET update_id = excluded.update_id, payload = excluded.payload RETURNING update_id",
-            update_id,
-        )
-        if not put:
-            raise ValueError(f"update {update_id}: no statistics that wait")
-
     def keep_statistics(self, round_number: int, devices: set[str]) -> None:
-        """Let the statistics that wait in a round, of ``devices``, take the place of their older ones."""
+        """Let the newest statistics that wait in a round, of ``devices``, take the place of their older ones."""
+        statement = (
+            "INSERT INTO statistics SELECT base_release, device, id, payload FROM updates "
+            "WHERE fate = 'waiting' AND device = ? AND round = ? AND kind = 'statistics' ORDER BY id "
+            "ON CONFLICT (release_id, device) DO UPDATE SET update_id = excluded.update_id, payload = excluded.payload"
+        )
         with self.transaction():
             for device in sorted(devices):
-                self.execute(
-                    "INSERT INTO statistics SELECT base_release, device, id, payload FROM updates "
-                    "WHERE round = ? AND device = ? AND kind = 'statistics' AND fate = 'waiting' "
-                    "ON CONFLICT (release_id, device) "
-                    "DO UPDATE SET update_id = excluded.update_id, payload = excluded.payload",
-                    *(round_number, device),
-                )
+                self.execute(statement, device, round_number)
 
     def statistics(self, release_id: str) -> Iterator[Streamed]:
         """The newest statistics of every device, in the order of their names, a few in memory at a time."""

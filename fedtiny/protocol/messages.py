@@ -199,7 +199,7 @@ class DeviceStatus(Message):
     base: Base | None = None
     head: HeadInUse | None = None
     windows: Count = 0
-    examples: Count = 0
+    examples: Count | None = None
     fresh: Count = 0
     threshold: Finite | None = None
     points: dict[str, PointStatus] = {}

@@ -34,7 +34,7 @@ def send_update(connection, release, device, round_message, **changes):
         "device": device,
         "round_number": round_message.round_number,
         "base": round_message.base,
-        "strategy": "fedavg",
+        "kind": "delta",
         "num_examples": 10,
         "payload": pack_delta(delta),
         "output_min": -1.0,
@@ -134,17 +134,17 @@ def test_bad_updates_are_counted_with_a_reason_and_stop_nothing(watcher, coordin
     send_update(to, release, "a", opened, base=Base(release_id=release.id, revision=9))
     send_update(to, release, "a", opened, payload=b"not zlib")
     send_update(to, release, "a", opened, output_min=2.0)
-    send_update(to, release, "a", opened, strategy="ridge")
+    send_update(to, release, "a", opened, kind="statistics")
     to.publish(topics.update_topic(FLEET, "a", 1), os.urandom(500))
     to.publish(topics.update_topic(FLEET, "a", 1).replace("/a/", "/c/"), codec.encode(_copy_of(release, opened)))
-    for device in ("a", "a", "b"):  # the second is a duplicate
-        send_update(to, release, device, opened)
+    for device, examples in (("a", 10), ("a", 11), ("a", 10), ("b", 10)):  # another answer; the same one once more
+        send_update(to, release, device, opened, num_examples=examples)
     assert watcher.head(1).devices == 2
     status = watcher.until(
         lambda t, m: t.kind == "status" and t.device is None and m.revision == 1, "the coordinator's roll-up"
     )
-    assert status.rejected["duplicate"] == 1
-    assert {"late", "stale", "update", "foreign", "strategy"} <= set(status.rejected)
+    assert (status.rejected["duplicate"], status.rejected["again"]) == (1, 1)
+    assert {"late", "stale", "update", "foreign", "kind"} <= set(status.rejected)
 
 
 def _copy_of(release, opened):
@@ -153,7 +153,7 @@ def _copy_of(release, opened):
         device="a",
         round_number=opened.round_number,
         base=opened.base,
-        strategy="fedavg",
+        kind="delta",
         num_examples=1,
         payload=payload,
         output_min=-1,

@@ -1,0 +1,138 @@
+"""The coordinator's desk: carries out what operators have ordered (see ``fedtiny.orders``)."""
+
+import logging
+from collections.abc import Callable
+
+from fedtiny.clock import utc_now
+from fedtiny.errors import FedTinyError, StorageError
+from fedtiny.federation.rounds import State
+from fedtiny.global_state import GlobalState
+from fedtiny.ledger import PINNED, Ledger
+from fedtiny.model.artifact import Release
+from fedtiny.orders import (
+    Block,
+    Forget,
+    Order,
+    PinHead,
+    PublishRelease,
+    RollbackHead,
+    RollbackRelease,
+    Unblock,
+    UnpinHead,
+    parse_order,
+)
+from fedtiny.round_keeper import RoundKeeper
+
+log = logging.getLogger(__name__)
+
+
+class Desk:
+    """Takes orders from the ledger. ``announce`` publishes release, head and round; ``seat`` heeds a standing."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        state: GlobalState,
+        keeper: RoundKeeper,
+        announce: Callable[[], None],
+        seat: Callable[[str], None],
+    ) -> None:
+        self._ledger, self._global, self._keeper, self._announce, self._seat = ledger, state, keeper, announce, seat
+
+    def work(self) -> None:
+        """Carry out what lies there, in the order in which it came."""
+        while (row := self._ledger.next_order()) is not None:
+            with self._ledger.transaction():
+                try:
+                    outcome, ok = self._carry_out(parse_order(row.what)), True
+                except StorageError:
+                    raise
+                except FedTinyError as error:
+                    outcome, ok = str(error), False
+                self._ledger.finish_order(row.id, ok=ok, outcome=outcome, now=utc_now())
+            log.info("order %d: %s", row.id, outcome)
+
+    def _carry_out(self, order: Order) -> str:
+        """What came of it, in words."""
+        match order:
+            case PublishRelease():
+                return self._publish_release(order.release)
+            case RollbackRelease():
+                return self._rollback_release(order.release_id)
+            case RollbackHead():
+                self._restore(order.revision)
+                return f"revision {self._revision} brings revision {order.revision} back"
+            case PinHead():
+                return self._pin(order.revision)
+            case UnpinHead():
+                self._ledger.set_setting(PINNED, None)
+                self._keeper.rounds.pinned = False
+                return "rounds may change the head again"
+            case Forget():
+                return self._forget(order.device)
+            case Block():
+                self._ledger.set_standing(order.device, "blocked", order.reason)
+                self._seat(order.device)
+                return f"{order.device} is blocked: its updates are refused"
+            case Unblock():
+                self._ledger.set_standing(order.device, "active", order.reason)
+                self._seat(order.device)
+                return f"{order.device} takes part again"
+
+    @property
+    def _revision(self) -> int:
+        return self._global.base.revision
+
+    def _publish_release(self, release_id: str) -> str:
+        if release_id == self._global.release.id:
+            raise FedTinyError(f"release {release_id[:12]} is the current one")
+        release = Release(self._ledger.get_object(release_id))
+        self._interrupt(lambda: self._global.publish_release(release, "published by an operator"))
+        return f"release {release.id[:12]} published at revision {self._revision}"
+
+    def _rollback_release(self, release_id: str | None) -> str:
+        current = self._global.release.id
+        earlier = [row.release_id for row in self._ledger.publications() if row.release_id != current]
+        if release_id is None and not earlier:
+            raise FedTinyError(f"release {current[:12]} is the only one there ever was")
+        found = self._ledger.known_release(release_id or earlier[-1])
+        if found == current:
+            raise FedTinyError(f"release {current[:12]} is the current one")
+        release = Release(self._ledger.release_data(found))
+        self._interrupt(lambda: self._global.publish_release(release, "rolled back by an operator"))
+        return f"back at release {found[:12]}, its newest head as revision {self._revision}"
+
+    def _restore(self, revision: int) -> None:
+        release_id = self._global.release.id
+        if self._ledger.revision(release_id, revision) is None:
+            raise FedTinyError(f"release {release_id[:12]} has no revision {revision}; its newest is {self._revision}")
+        self._interrupt(lambda: self._global.restore_head(revision))
+
+    def _interrupt(self, change: Callable[[], None]) -> None:
+        """Change the release or the head; what the open round started from is gone then."""
+        if self._keeper.rounds.state is State.OPEN:
+            self._keeper.abandon("abandoned: an operator has changed what it started from")
+        change()
+        self._keeper.rebase()
+        self._announce()
+
+    def _pin(self, revision: int | None) -> str:
+        newest = self._revision
+        if revision is not None and revision != newest:
+            self._restore(revision)
+        elif self._keeper.rounds.state is State.OPEN:
+            self._keeper.abandon("abandoned: an operator has pinned the head")
+        self._ledger.set_setting(PINNED, str(self._revision))
+        self._keeper.rounds.pinned = True
+        restored = "" if self._revision == newest else f", which brings revision {revision} back"
+        return f"pinned at revision {self._revision}{restored}"
+
+    def _forget(self, device: str) -> str:
+        """Take out what a device has given, as far as it can be."""
+        self._keeper.rounds.answered.discard(device)
+        summed = self._ledger.drop_statistics(device)
+        self._ledger.forget(device)
+        if not summed:
+            return f"{device} is forgotten; deltas that earlier heads were made of cannot be taken out of them"
+        self._interrupt(self._keeper.solve_without)
+        return f"{device} is forgotten; revision {self._revision} is made without it"
