@@ -1,11 +1,16 @@
-"""Updates -> a new head. Sums are integers on one scale: exact, whatever the order and however they are split.
+"""Updates -> a step of the head: the means. Sums are integers on one scale: exact, whatever the order or the split.
+
+An aggregator of kind ``delta`` takes (delta, num_examples) pairs and the state that it returned the last time ({} at
+first), and returns the step to add to the head, float32 (outputs, inputs + 1), with its new state. Its keyword-only
+arguments are the options of the strategy. One of kind ``statistics`` takes sufficient statistics and the head to
+regularise towards, and returns the new head. All raise ValueError on no updates and on an option out of range.
 
 A float sum depends on its order; an int64 sum of numbers rounded once does not. Whole parts and fractions, these in
 steps of 2^-40, are summed apart: a rounding of 5e-13 beside whole parts of up to 2^50, which 8,000 addends cannot
-overflow.
+overflow. No more than one delta is held at a time.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -15,8 +20,17 @@ from fedtiny.errors import ProtocolError
 from fedtiny.model.head import Statistics, solve
 
 Array = NDArray[np.float32]
+Double = NDArray[np.float64]
+State = dict[str, Double]
+Updates = Iterable[tuple[Array, int]]
 FRACTION = float(1 << 40)
 LIMIT = float(1 << 50)
+
+
+def check_range(name: str, value: float, low: float, high: float) -> None:
+    """ValueError unless low <= value < high."""
+    if not low <= value < high:
+        raise ValueError(f"{name} {value:g}, expected at least {low:g} and below {high:g}")
 
 
 def _exact(values: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
@@ -27,12 +41,12 @@ def _exact(values: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
     return np.stack([whole, np.rint(fractions * FRACTION)]).astype(np.int64)
 
 
-def _value(total: NDArray[np.int64]) -> NDArray[np.float64]:
+def _value(total: NDArray[np.int64]) -> Double:
     return total[0] + total[1] / FRACTION
 
 
-def weighted_mean(updates: Iterable[tuple[Array, int]]) -> Array:
-    """FedAvg (McMahan et al., AISTATS 2017): mean of deltas, weighted by num_examples; float32."""
+def weighted_mean(updates: Updates) -> Double:
+    """Mean of deltas, weighted by num_examples."""
     total, weight = None, 0
     for delta, count in updates:
         if count <= 0:
@@ -42,11 +56,86 @@ def weighted_mean(updates: Iterable[tuple[Array, int]]) -> Array:
         weight += count
     if total is None:
         raise ValueError("no updates to aggregate")
-    return (_value(total) / weight).astype(np.float32)
+    return _value(total) / weight
 
 
-def ridge(updates: Iterable[Statistics], anchor: Array, pull: float) -> Array:
-    """Least squares over all devices' data from the sum of their statistics, pulled towards ``anchor``; float32."""
+def fedavg(updates: Updates, state: State) -> tuple[Array, State]:
+    """The weighted mean (McMahan et al., Communication-Efficient Learning of Deep Networks, AISTATS 2017)."""
+    return weighted_mean(updates).astype(np.float32), state
+
+
+def fedavgm(updates: Updates, state: State, *, server_lr: float = 1.0, momentum: float = 0.5) -> tuple[Array, State]:
+    """FedAvg with momentum at the server (Hsu et al., arXiv:1909.06335): v = momentum v + mean, step = server_lr v."""
+    check_range("server_lr", server_lr, 1e-6, 100)
+    check_range("momentum", momentum, 0, 1)
+    mean = weighted_mean(updates)
+    velocity = momentum * state.get("velocity", np.zeros_like(mean)) + mean
+    return (server_lr * velocity).astype(np.float32), {"velocity": velocity}
+
+
+def fedadam(
+    updates: Updates,
+    state: State,
+    *,
+    server_lr: float = 0.1,
+    beta1: float = 0.9,
+    beta2: float = 0.99,
+    tau: float = 1e-2,
+) -> tuple[Array, State]:
+    """FedAdam (Reddi et al., Adaptive Federated Optimization, ICLR 2021, algorithm 2): v = beta2 v + (1 - beta2) g^2.
+
+    Without bias correction, and with v from tau^2, as there; tau: how far the steps adapt, smaller for more.
+    """
+    return _adaptive(updates, state, server_lr, beta1, beta2, tau, lambda v, squared: beta2 * v + (1 - beta2) * squared)
+
+
+def fedyogi(
+    updates: Updates,
+    state: State,
+    *,
+    server_lr: float = 0.1,
+    beta1: float = 0.9,
+    beta2: float = 0.99,
+    tau: float = 1e-2,
+) -> tuple[Array, State]:
+    """FedYogi (as FedAdam, the same place): v = v - (1 - beta2) g^2 sign(v - g^2)."""
+    return _adaptive(
+        updates,
+        state,
+        server_lr,
+        beta1,
+        beta2,
+        tau,
+        lambda v, squared: v - (1 - beta2) * squared * np.sign(v - squared),
+    )
+
+
+def _adaptive(
+    updates: Updates,
+    state: State,
+    server_lr: float,
+    beta1: float,
+    beta2: float,
+    tau: float,
+    second: Callable[[Double, Double], Double],
+) -> tuple[Array, State]:
+    """What FedAdam and FedYogi share; ``second``: (v, g^2) -> the next v."""
+    check_range("server_lr", server_lr, 1e-6, 100)
+    check_range("beta1", beta1, 0, 1)
+    check_range("beta2", beta2, 0, 1)
+    check_range("tau", tau, 1e-9, 1e3)
+    mean = weighted_mean(updates)
+    m = beta1 * state.get("m", np.zeros_like(mean)) + (1 - beta1) * mean
+    v = second(state.get("v", np.full_like(mean, tau**2)), np.square(mean))
+    return (server_lr * m / (np.sqrt(v) + tau)).astype(np.float32), {"m": m, "v": v}
+
+
+def ridge(updates: Iterable[Statistics], anchor: Array, *, pull: float = 0.01) -> Array:
+    """Least squares over all devices' data from the sum of their statistics, pulled towards ``anchor``; float32.
+
+    Ridge regression (Hoerl and Kennard, Technometrics 1970) towards the release's head.
+    """
+    check_range("pull", pull, 1e-9, 1e9)
     gram = cross = None
     count = 0
     for data in updates:

@@ -1,48 +1,133 @@
-"""One round's updates -> the next head, by strategy."""
+"""The updates that are in -> the next head: screen, weigh, aggregate."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedtiny.errors import ProtocolError, ReleaseError
-from fedtiny.federation.aggregators import ridge, weighted_mean
-from fedtiny.federation.local import LocalUpdate, Strategy
+from fedtiny.federation.aggregators import State, fedavg
+from fedtiny.federation.local import LocalUpdate
+from fedtiny.federation.screening import Contribution, Verdict, check_statistics, screen
+from fedtiny.federation.strategies import Strategy
 from fedtiny.federation.updates import unpack_delta, unpack_statistics
-from fedtiny.model.head import Head
+from fedtiny.model.head import Head, Statistics, solve
 
-WIDEST = 4.0  # by which a round may widen the output range: one wild update must not blind all devices
+Array = NDArray[np.float32]
+WIDEST = 4.0  # by which a head may widen the output range: one wild update must not blind all devices
+PROXIMAL = 0.3  # of the step from the release's head that statistics are judged by
+FEDAVG = Strategy("fedavg", "delta", {}, fedavg)
 
 
-def check_update(
-    strategy: Strategy, update: LocalUpdate, head: Head, anchor: NDArray[np.float32], ridge_pull: float
-) -> None:
-    """Raise ProtocolError when ``update`` alone would not make a head; arguments as of ``aggregate``."""
+@dataclass(frozen=True)
+class Entry:
+    """One update as the coordinator holds it.
+
+    staleness: revisions between its base and the head. new: False for an older one of kind ``statistics`` that still
+    counts: each device's newest stay in the sum until they are replaced or forgotten.
+    """
+
+    device: str
+    update: LocalUpdate
+    staleness: int = 0
+    new: bool = True
+
+
+@dataclass(frozen=True)
+class Combined:
+    """The next head, the aggregator's state for the next time, and of each device left out why."""
+
+    head: Head
+    state: State
+    left_out: dict[str, str]
+
+
+Entries = Callable[[], Iterable[Entry]]
+
+
+def combine(
+    strategy: Strategy, entries: Entries, head: Head, anchor: Array, state: State, *, screening: bool = True
+) -> Combined:
+    """The next head from the updates to ``head`` in ``entries``, which is run through several times.
+
+    A delta that is s revisions behind counts for 1 / sqrt(1 + s) of itself, but fully in the weights that the sum is
+    divided by (FedBuff: Nguyen et al., AISTATS 2022). Statistics do not depend on the head: they are never stale.
+    anchor: the release's own head, towards which ``ridge`` regularises. The output range covers what every device
+    reconstructs.
+
+    Raises ProtocolError where the screening leaves nothing, ReleaseError or ValueError where the numbers make no head.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # such a head is refused
+        verdict = screen(lambda: _contributions(strategy, entries(), head, anchor)) if screening else Verdict({})
+
+        def kept() -> Iterator[Entry]:
+            return (entry for entry in entries() if entry.device not in verdict.left_out)
+
+        ranges = [(entry.update.output_min, entry.update.output_max) for entry in kept()]
+        if verdict.left_out and not ranges:
+            raise ProtocolError(f"all {len(verdict.left_out)} updates were left out by the screening")
+        if strategy.kind == "delta":
+            deltas = (_limited_delta(entry, head, verdict) for entry in kept())
+            step, state = strategy.function(deltas, state, **strategy.options)
+            weights = head.weights + step
+        else:
+            parts = (_limited_statistics(entry, head, verdict) for entry in kept())
+            weights = strategy.function(parts, anchor, **strategy.options)
+        widest = min(WIDEST * max(-head.output_min, head.output_max), verdict.output)
+        low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+        return Combined(Head(weights, max(low, -widest), min(high, widest)), state, verdict.left_out)
+
+
+def check_update(strategy: Strategy, update: LocalUpdate, head: Head, anchor: Array) -> None:
+    """Raise ProtocolError when ``update`` alone would not make a head; arguments as of ``combine``."""
+    alone = FEDAVG if strategy.kind == "delta" else strategy
     try:
-        aggregate(strategy, [update], head, anchor, ridge_pull)
-    except (ReleaseError, np.linalg.LinAlgError) as error:
+        if alone.kind == "statistics":
+            check_statistics(_statistics(update, head))
+        combine(alone, lambda: [Entry("", update)], head, anchor, {}, screening=False)
+    except (ReleaseError, ValueError) as error:
         raise ProtocolError(f"update: makes no head: {error}") from None
 
 
-def aggregate(
-    strategy: Strategy,
-    updates: Iterable[LocalUpdate],
-    head: Head,
-    anchor: NDArray[np.float32],
-    ridge_pull: float,
-) -> Head:
-    """The new head from ``updates`` to ``head``; its output range covers what every device reconstructs.
+def _delta(entry: Entry, head: Head) -> Array:
+    """The delta of ``entry``, damped by its staleness."""
+    return unpack_delta(entry.update.payload, head.weights.shape) / np.float32(math.sqrt(1 + entry.staleness))
 
-    anchor: the release's own head, towards which ``ridge`` regularises with weight ``ridge_pull``.
-    """
-    updates = list(updates)
-    shape = head.weights.shape[0], head.weights.shape[1]
-    if strategy == "fedavg":
-        deltas = ((unpack_delta(u.payload, shape), u.num_examples) for u in updates)
-        weights = head.weights + weighted_mean(deltas)
-    else:
-        parts = (unpack_statistics(u.payload, shape, u.num_examples) for u in updates)
-        weights = ridge(parts, anchor, ridge_pull)
-    widest = WIDEST * max(-head.output_min, head.output_max)
-    low, high = min(u.output_min for u in updates), max(u.output_max for u in updates)
-    return Head(weights, max(low, -widest), min(high, widest))
+
+def _limited_delta(entry: Entry, head: Head, verdict: Verdict) -> tuple[Array, int]:
+    delta = _delta(entry, head)
+    norm = float(np.linalg.norm(delta))
+    if norm > verdict.norm:
+        delta *= np.float32(verdict.norm / norm)
+    return delta, int(min(entry.update.num_examples, max(verdict.weight, 1)))
+
+
+def _statistics(update: LocalUpdate, head: Head) -> Statistics:
+    return unpack_statistics(update.payload, head.weights.shape, update.num_examples)
+
+
+def _limited_statistics(entry: Entry, head: Head, verdict: Verdict) -> Statistics:
+    """Those of as many of the device's windows, all of them alike, as may count."""
+    data = _statistics(entry.update, head)
+    weight = float(np.trace(data.gram))
+    if weight <= verdict.weight:
+        return data
+    count = max(1, int(data.count * verdict.weight / weight))
+    return Statistics(data.gram * (count / data.count), data.cross * (count / data.count), count)
+
+
+def _contributions(strategy: Strategy, entries: Iterable[Entry], head: Head, anchor: Array) -> Iterator[Contribution]:
+    """What the screening looks at; of statistics, the delta to the release's head that they ask for."""
+    for entry in entries:
+        update = entry.update
+        weight = float(update.num_examples)
+        if strategy.kind == "delta":
+            delta = _delta(entry, head)
+        else:
+            data = _statistics(update, head)
+            weight = float(np.trace(data.gram))
+            delta = solve(data, anchor, PROXIMAL) - anchor
+        output = max(-update.output_min, update.output_max)
+        yield Contribution(entry.device, delta, output, weight, weight / update.num_examples)

@@ -1,16 +1,15 @@
 """A device's part in a round: fine-tune the head on local windows and say what changed."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedtiny.federation.updates import pack_delta, pack_statistics
 from fedtiny.model.head import loss, output_range, solve, statistics
+from fedtiny.protocol.messages import Kind
 
 Array = NDArray[np.float32]
-Strategy = Literal["fedavg", "ridge"]
 PULLS = (1.0, 10.0, 100.0)  # times the round's: few windows need a stronger hold on the global head
 
 
@@ -37,21 +36,19 @@ def fit_head(head: Array, hidden: Array, targets: Array, split: int, proximal: f
     return min(candidates, key=lambda weights: loss(weights, hidden[split:], targets[split:]))
 
 
-def compute_update(
-    strategy: Strategy, head: Array, hidden: Array, targets: Array, split: int, proximal: float
-) -> LocalUpdate:
+def compute_update(kind: Kind, head: Array, hidden: Array, targets: Array, split: int, proximal: float) -> LocalUpdate:
     """One device's update to ``head`` (outputs, inputs + 1).
 
     hidden: (n, inputs) dequantised int8 activations, targets: (n, outputs) standardised features; the first ``split``
-    windows are fitted, the rest is kept out. ``fedavg`` sends the delta that ``fit_head`` makes; ``ridge`` the
-    sufficient statistics.
+    windows are fitted, the rest is kept out. Kind ``delta`` is the one that ``fit_head`` makes; ``statistics`` are the
+    sufficient ones of the windows fitted.
     """
     data = statistics(hidden[:split], targets[:split])
     local = fit_head(head, hidden, targets, split, proximal)
     reconstructed = hidden @ local[:, :-1].T + local[:, -1]
     low, high = output_range(reconstructed)
     return LocalUpdate(
-        payload=pack_delta(local - head) if strategy == "fedavg" else pack_statistics(data),
+        payload=pack_delta(local - head) if kind == "delta" else pack_statistics(data),
         num_examples=data.count,
         output_min=low,
         output_max=high,

@@ -26,7 +26,7 @@ def pack_delta(delta: Array) -> bytes:
     return zlib.compress(step.tobytes() + q.tobytes(), 9)
 
 
-def unpack_delta(payload: bytes, shape: tuple[int, int]) -> Array:
+def unpack_delta(payload: bytes, shape: tuple[int, ...]) -> Array:
     """Bytes to a float32 delta of ``shape``; ProtocolError when they are not one."""
     rows, columns = shape
     raw = _inflate(payload, rows * (4 + columns))
@@ -42,7 +42,7 @@ def pack_statistics(data: Statistics) -> bytes:
     return zlib.compress(np.concatenate([upper, data.cross.ravel()]).astype("<f8").tobytes(), 9)
 
 
-def unpack_statistics(payload: bytes, shape: tuple[int, int], count: int) -> Statistics:
+def unpack_statistics(payload: bytes, shape: tuple[int, ...], count: int) -> Statistics:
     """Bytes to the statistics of ``count`` windows for a head of ``shape`` (outputs, inputs + 1)."""
     outputs, inputs = shape
     triangle = inputs * (inputs + 1) // 2

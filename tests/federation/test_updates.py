@@ -8,12 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedtiny.errors import ProtocolError
-from fedtiny.federation.combine import aggregate, check_update
+from fedtiny.federation.combine import Entry, check_update, combine
 from fedtiny.federation.local import LocalUpdate, compute_update
+from fedtiny.federation.strategies import strategy
 from fedtiny.federation.updates import pack_delta, pack_statistics, unpack_delta, unpack_statistics
 from fedtiny.model.head import Head, Statistics, loss, solve, statistics
 
 SHAPE = (6, 10)
+FEDAVG, RIDGE = strategy("fedavg", {}), strategy("ridge", {})
+
+
+def combined(how, updates, head):
+    entries = [Entry(f"pump-{i}", update) for i, update in enumerate(updates)]
+    return combine(how, lambda: iter(entries), head, head.weights, {}).head
 
 
 @pytest.fixture
@@ -51,22 +58,22 @@ def test_global_plus_delta_is_local(local_data, rng):
     """A single device's aggregate is that device's head: the delta's sign is local minus global."""
     hidden, targets = local_data
     head = Head(rng.normal(size=SHAPE).astype(np.float32), -1, 1)
-    update = compute_update("fedavg", head.weights, hidden, targets, 60, 0.3)
+    update = compute_update("delta", head.weights, hidden, targets, 60, 0.3)
     local = solve(statistics(hidden[:60], targets[:60]), head.weights, 0.3)
-    new = aggregate("fedavg", [update], head, head.weights, 1e-3)
+    new = combined(FEDAVG, [update], head)
     step = np.abs(local - head.weights).max(axis=1, keepdims=True) / 127
     assert (np.abs(new.weights - local) <= 0.51 * step + 1e-6).all()
     assert (update.num_examples, update.loss_after < update.loss_before) == (60, True)
 
 
-@pytest.mark.parametrize("strategy", ["fedavg", "ridge"])
-def test_the_new_range_covers_what_every_device_reconstructs(strategy, local_data, rng):
+@pytest.mark.parametrize("how", [FEDAVG, RIDGE], ids=["fedavg", "ridge"])
+def test_the_new_range_covers_what_every_device_reconstructs(how, local_data, rng):
     hidden, targets = local_data
     head = Head(rng.normal(size=SHAPE).astype(np.float32), -100, 100)
-    updates = [compute_update(strategy, head.weights, k * hidden, k * targets, 60, 0.3) for k in (1, 2)]
+    updates = [compute_update(how.kind, head.weights, k * hidden, k * targets, 60, 0.3) for k in (1, 2)]
     for update in updates:
-        check_update(strategy, update, head, head.weights, 1e-2)
-    new = aggregate(strategy, updates, head, head.weights, 1e-2)
+        check_update(how, update, head, head.weights)
+    new = combined(how, updates, head)
     assert new.output_min == min(u.output_min for u in updates)
     assert new.output_max == max(u.output_max for u in updates)
 
@@ -138,24 +145,24 @@ def update(payload: bytes, low=-1.0, high=1.0) -> LocalUpdate:
 
 
 @pytest.mark.parametrize(
-    ("strategy", "hostile"),
+    ("how", "hostile"),
     [
-        ("fedavg", update(zlib.compress(delta_bytes()), 1, -1)),
-        ("fedavg", update(zlib.compress(delta_bytes()), 0, 1e-200)),
-        ("fedavg", update(zlib.compress(delta_bytes(1e5).replace(b"\0" * 60, b"\x7f" * 60)))),
-        ("ridge", update(zlib.compress(delta_bytes()))),
+        (FEDAVG, update(zlib.compress(delta_bytes()), 1, -1)),
+        (FEDAVG, update(zlib.compress(delta_bytes()), 0, 1e-200)),
+        (FEDAVG, update(zlib.compress(delta_bytes(1e5).replace(b"\0" * 60, b"\x7f" * 60)))),
+        (RIDGE, update(zlib.compress(delta_bytes()))),
     ],
     ids=["empty range", "narrow range", "huge weights", "a delta for ridge"],
 )
-def test_an_update_that_makes_no_head_is_refused_before_it_is_stored(strategy, hostile):
+def test_an_update_that_makes_no_head_is_refused_before_it_is_stored(how, hostile):
     with pytest.raises(ProtocolError):
-        check_update(strategy, hostile, Head(np.zeros(SHAPE, np.float32), -1, 1), np.zeros(SHAPE, np.float32), 1e-2)
+        check_update(how, hostile, Head(np.zeros(SHAPE, np.float32), -1, 1), np.zeros(SHAPE, np.float32))
 
 
 def test_a_wild_range_widens_the_fleets_at_most_fourfold():
     head = Head(np.zeros(SHAPE, np.float32), -1, 2)
     wild = update(zlib.compress(delta_bytes()), -1e300, 1e300)
-    new = aggregate("fedavg", [wild], head, head.weights, 1e-2)
+    new = combined(FEDAVG, [wild], head)
     assert (new.output_min, new.output_max) == (-8, 8)
 
 

@@ -1,0 +1,114 @@
+"""Which updates stand apart from the others: hostile ones, broken ones, learners of a fault.
+
+An update is judged by the others that it would be aggregated with, as long as they are ``FEWEST`` together: fewer
+cannot tell who is apart, and all pass. More than half of them are taken to be honest. Two things are done, by multiples
+of the cohort's median that were chosen on honest fleets (docs/adr/014-screening.md):
+
+- Limited: norm, output range and weight count up to a multiple. No honest update is lost by that, and no device moves
+  the head much further than an honest one.
+- Left out: what is beyond anything that an honest device sends, and what points away from the others. The latter can
+  be said only where these agree on a direction, as they do until the head is where the fleet wants it: from then on
+  deltas are what makes each machine different, and honest ones point away from each other.
+
+The direction is that of the cohort's geometric median: the sum of the deltas' unit vectors, in which every update
+counts the same whatever its norm. No more than two deltas are held at a time.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from math import inf
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedtiny.errors import ProtocolError
+from fedtiny.model.head import Statistics
+
+Array = NDArray[np.float32]
+FEWEST = 4
+LIMIT = 3.0  # times the cohort's median: norm, output and weight count up to that
+APART = 8.0  # times the cohort's median: norm, output or power beyond that is left out
+AGREEMENT = 0.04  # mean cosine between two updates from which on a cohort has a direction
+AWAY = -0.1  # cosine to the direction of the others
+TINY = 1e-30  # instead of a norm of 0
+TARGET = 1e3  # root mean square of a standardised feature, of order 1, that cannot be
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """What is judged of one update.
+
+    delta: as it would count, float32 (outputs, inputs + 1). output: the largest that it claims, absolute. weight: its
+    num_examples; of kind ``statistics`` the sum of squared activations. power: weight over num_examples.
+    """
+
+    device: str
+    delta: Array
+    output: float
+    weight: float
+    power: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """left_out: device -> why. The others: what may count at most."""
+
+    left_out: dict[str, str]
+    norm: float = inf
+    output: float = inf
+    weight: float = inf
+
+
+def screen(cohort: Callable[[], Iterable[Contribution]]) -> Verdict:
+    """Judge the updates of ``cohort``, which is run through three times."""
+    seen = [(c.device, _norm(c.delta), c.output, c.power, c.weight) for c in cohort()]
+    if len(seen) < FEWEST:
+        return Verdict({})
+    devices, norms, outputs, powers, weights = zip(*seen, strict=True)
+    left_out: dict[str, str] = {}
+    for what, values in (("norm", norms), ("output", outputs), ("power of the activations", powers)):
+        middle = median(values)
+        for device, value in zip(devices, values, strict=True):
+            if value > APART * middle > 0:
+                left_out.setdefault(device, f"{what} {value:.4g}, the cohort's median {middle:.4g}")
+    left_out |= _astray(lambda: (c for c in cohort() if c.device not in left_out))
+    return Verdict(left_out, *(LIMIT * (median(values) or inf) for values in (norms, outputs, weights)))
+
+
+def _astray(cohort: Callable[[], Iterable[Contribution]]) -> dict[str, str]:
+    """Those of ``cohort`` that point away from where the others together point."""
+    count, total = 0, np.zeros(1)
+    for c in cohort():
+        count, total = count + 1, total + _unit(c.delta)
+    if count < FEWEST or (float(total @ total) / count - 1) / (count - 1) < AGREEMENT:  # mean over all pairs
+        return {}
+    found = {}
+    for c in cohort():
+        own = _unit(c.delta)
+        others = total - own
+        cosine = float(own @ others) / max(float(np.linalg.norm(others)), TINY)
+        if cosine < AWAY:
+            found[c.device] = f"points away from the others: cosine {cosine:.2f}"
+    return found
+
+
+def _norm(delta: Array) -> float:
+    return float(np.linalg.norm(delta.astype(np.float64)))
+
+
+def _unit(delta: Array) -> NDArray[np.float64]:
+    return delta.astype(np.float64).ravel() / max(_norm(delta), TINY)
+
+
+def check_statistics(data: Statistics) -> None:
+    """ProtocolError unless there can be activations and targets that have these sufficient statistics."""
+    diagonal = np.diag(data.gram)
+    if not np.isclose(diagonal[-1], data.count, rtol=1e-9, atol=0):
+        raise ProtocolError(f"update: statistics of {diagonal[-1]:g} windows, said to be {data.count}")
+    lowest = float(np.linalg.eigvalsh(data.gram)[0])
+    if lowest < -1e-9 * diagonal.sum():
+        raise ProtocolError(f"update: a Gram matrix with the eigenvalue {lowest:.3g}")
+    bound = TARGET * np.sqrt(np.maximum(diagonal, 0) * data.count)  # Cauchy-Schwarz, for every pair of columns
+    if (np.abs(data.cross) > bound[:, None]).any():
+        raise ProtocolError(f"update: a cross-product of targets with a root mean square beyond {TARGET:g}")
