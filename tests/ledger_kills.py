@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,18 +45,15 @@ def open_round(ledger, number):
 def first_updates(ledger, number):
     for device in ("c", "b", "a"):
         ledger.add_update(*update(device, number))
-    ledger.put_statistics(ledger.add_update(*_statistics(number)))
-
-
-def _statistics(number):
     row, payload = update("s", number)
-    return UpdateRow(**{**vars(row), "kind": "statistics"}), payload
+    ledger.add_update(replace(row, kind="statistics"), payload)
+    ledger.keep_statistics(number, {"s"})
 
 
 def more(ledger, number):
     ledger.refuse(update("late", number)[0], "late")
     ledger.strike("b", "norm")
-    ledger.saw({"a": ("", f"{number}")})
+    ledger.saw({"a": ("", f'{{"windows":{number}}}')})
 
 
 def head(ledger, number, **more):
@@ -105,7 +103,7 @@ def whole_step(ledger):
     assert counted == {d: some for d, each in fates.items() if (some := {f: k for f, k in each.items() if k})}, n
     strikes = closed + (phase == 3)
     assert [(row.device, row.strikes, row.status) for row in ledger.devices()] == (
-        [("a", 0, str(strikes)), ("b", strikes, None)] if strikes else []
+        [("a", 0, f'{{"windows":{strikes}}}'), ("b", strikes, None)] if strikes else []
     ), n
     return n
 

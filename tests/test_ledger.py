@@ -251,16 +251,21 @@ def test_of_the_refused_the_newest_are_kept(opened, monkeypatch):
 
 
 def test_the_newest_statistics_of_a_device_replace_its_older_ones(opened):
-    with pytest.raises(ValueError, match="no statistics that wait"):
-        opened.put_statistics(add(opened, "a", b"a delta"))
-    for device, payload in (("b", b"b1"), ("a", b"a1"), ("b", b"b2")):
-        opened.put_statistics(add(opened, device, payload, kind="statistics"))
+    for device, payload in (("b", b"b1"), ("a", b"a1"), ("b", b"b2"), ("left out", b"c1")):
+        add(opened, device, payload, kind="statistics")
+    add(opened, "delta", b"a delta")
+    opened.keep_statistics(1, {"a", "b", "delta", "silent"})
     opened.settle(1, "used")
     expected = [("a", local(b"a1"), 0), ("b", local(b"b2"), 0)]
     assert list(opened.statistics(RELEASE)) == list(opened.statistics(RELEASE)) == expected
     assert list(opened.statistics("ab" * 32)) == []
+    opened.close_round(1, NOW, "done")
+    open_round(opened, number=2)
+    add(opened, "a", b"a2", round_number=2, kind="statistics")
+    opened.keep_statistics(2, {"a", "b"})
+    assert [local.payload for _, local, _ in opened.statistics(RELEASE)] == [b"a2", b"b2"]
     assert (opened.drop_statistics("b"), opened.drop_statistics("b")) == (1, 0)
-    assert list(opened.statistics(RELEASE)) == expected[:1]
+    assert [device for device, _, _ in opened.statistics(RELEASE)] == ["a"]
 
 
 # --- devices ---
@@ -284,7 +289,8 @@ def test_a_device_is_known_from_its_first_status_or_its_first_judgement(ledger):
 def test_a_forgotten_device_leaves_the_headers_of_its_updates_and_a_blocked_one_its_name(opened):
     for device in ("good", "bad"):
         opened.saw({device: (THEN, '{"secret":1}')})
-        opened.put_statistics(add(opened, device, b"old", kind="statistics"))
+        add(opened, device, b"old", kind="statistics")
+    opened.keep_statistics(1, {"good", "bad"})
     opened.set_standing("bad", "blocked", "poison")
     opened.settle(1, "used")
     for device in ("good", "bad"):

@@ -6,9 +6,9 @@ Every method is one transaction that has reached the disk on return; ``transacti
 from pathlib import Path
 
 from fedtiny.errors import StorageError
-from fedtiny.ledger.desk import Desk
 from fedtiny.ledger.devices import Devices
 from fedtiny.ledger.objects import Objects
+from fedtiny.ledger.orders import Orders
 from fedtiny.ledger.releases import Releases
 from fedtiny.ledger.rounds import Rounds
 from fedtiny.ledger.rows import (
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 
-class Ledger(Releases, Rounds, Updates, Devices, Desk):
+class Ledger(Releases, Rounds, Updates, Devices, Orders):
     """What a coordinator must never forget; see ``fedtiny.ledger.database`` for its errors and promises.
 
     The coordinator opens it under the lock of its folder. A guest is any other process: it reads, and gives orders.

@@ -1,4 +1,4 @@
-"""The ledger as the desk between operators and the coordinator: orders, and settings that outlast a restart."""
+"""The ledger between operators and the coordinator: orders, and settings that outlast a restart."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from fedtiny.ledger.database import Database
 from fedtiny.ledger.rows import OrderRow
 
 
-class Desk(Database):
+class Orders(Database):
     """Orders that other processes lay down and the coordinator carries out, in that order; settings."""
 
     def give_order(self, what: str, now: str) -> int:
