@@ -37,6 +37,7 @@ class Database:
             raise ConfigError(f"{path.parent}: no ledger here: the coordinator makes it when it first starts")
         try:
             if not guest:
+                path.parent.mkdir(parents=True, exist_ok=True)
                 path.open("ab").close()  # SQLite would not say why it cannot, and would open a read-only file
             self._db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
         except (OSError, sqlite3.Error) as error:

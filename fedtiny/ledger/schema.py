@@ -60,6 +60,7 @@ CREATE INDEX updates_by_fate ON updates (fate, device, id);
 CREATE TABLE statistics (
   release_id TEXT NOT NULL REFERENCES releases, device TEXT NOT NULL,
   update_id INTEGER NOT NULL REFERENCES updates (id), payload BLOB NOT NULL, PRIMARY KEY (release_id, device));
+CREATE INDEX statistics_by_update ON statistics (update_id);
 CREATE TABLE devices (
   device TEXT PRIMARY KEY, first_seen_utc TEXT, last_seen_utc TEXT,
   standing TEXT NOT NULL DEFAULT 'active' CHECK (standing IN ('active', 'quarantined', 'blocked')),
