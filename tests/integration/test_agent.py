@@ -1,5 +1,6 @@
 """The agent beside a machine that fails and is mended, over real brokers that go away, and killed for real."""
 
+import hashlib
 import resource
 import signal
 import subprocess
@@ -10,14 +11,19 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from benchmarks.kills import DEVICE, LEARN, SAMPLES, run_kills, write_fleet
 from fedtiny.config import load_config
 from fedtiny.device import KEY, STORE, Device
 from fedtiny.device_store import DeviceStore
-from fedtiny.protocol import codec, topics
-from fedtiny.protocol.messages import Base, Command, HeadMessage, ReleaseMessage, RoundMessage
+from fedtiny.model.artifact import Release, sealed
+from fedtiny.protocol import codec, signing, topics
+from fedtiny.protocol.messages import Base, Command, HeadMessage, ReleaseMessage, RoundMessage, UpdateMessage
 from fedtiny.signal.simulator import CHANNELS, design_machine
+from fedtiny.transport import Received
 
 pytestmark = pytest.mark.slow
 
@@ -107,8 +113,8 @@ def send(watcher, action, command_id):
     assert watcher.connection.drain(WITHIN_S)
 
 
-def tell(broker, action):
-    command = [sys.executable, "-m", "fedtiny.cli", "edge", "tell", DEVICE, action, "--fleet", FLEET]
+def tell(broker, action, *arguments):
+    command = [sys.executable, "-m", "fedtiny.cli", "edge", "tell", DEVICE, action, "--fleet", FLEET, *arguments]
     done = subprocess.run([*command, "--port", str(broker.port)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, f"{DEVICE}: {action}\n"), done.stderr
 
@@ -197,17 +203,10 @@ def test_heads_are_tried_before_they_are_trusted(fleet, agent, play, release):
     kept = wait_status(fleet, "the refusal", lambda m: m.head and m.head.use == "kept")
     assert kept.base.revision == 1
     assert kept.head.loss_global > kept.head.loss_before
-    round_message = RoundMessage(
-        round_number=1,
-        state="open",
-        base=Base(release_id=release.id, revision=1),
-        strategy="fedavg",
-        deadline_s=60,
-        opened_utc="now",
-    )
-    fleet.connection.publish(topics.fleet_topic(FLEET, "round"), codec.encode(round_message), retain=True)
+    opened = round_message(release, 1, 1)
+    announce(fleet, opened, key=None)
     update = fleet.until(lambda t, m: t.kind == "update", "its answer")
-    assert update.base == round_message.base
+    assert update.base == opened.base
     assert update.loss_after < update.loss_before
 
 
@@ -355,3 +354,189 @@ def test_a_retained_command_is_refused(fleet, agent, play):
     status = fleet.status("press-01", lambda m: m.source_done, "the end of the source")
     assert status.rejected == {"command": 1}
     assert status.phase == "watching"
+
+
+# --- trust ---
+
+COORDINATOR, OPERATOR, STRANGER, OWN = (Ed25519PrivateKey.generate() for _ in range(4))
+
+
+@pytest.fixture
+def pinned(tmp_path):
+    """The configuration of a device that knows its coordinator and its operator."""
+    path = tmp_path / "pinned.toml"
+    path.write_text(
+        f'[trust]\ncoordinator = ["{signing.public_key(COORDINATOR)}"]\noperator = ["{signing.public_key(OPERATOR)}"]\n'
+    )
+    return path
+
+
+@pytest.fixture
+def other(release):
+    """A release like ``release``, with another id."""
+    return Release(sealed(release.data.replace(b'"name":"dense', b'"name":"tense')))
+
+
+def publish(watcher, topic, message, key, *, retain=True):
+    payload = codec.encode(message)
+    if key is not None:
+        payload = signing.sign(topic, payload, key, message.encoding)
+    watcher.connection.publish(topic, payload, retain=retain)
+    assert watcher.connection.drain(WITHIN_S)
+
+
+def announce(watcher, message, key=COORDINATOR):
+    kind = {ReleaseMessage: "release", HeadMessage: "head", RoundMessage: "round"}[type(message)]
+    publish(watcher, topics.fleet_topic(FLEET, kind), message, key)
+
+
+def release_message(release, serial):
+    return ReleaseMessage(release_id=release.id, serial=serial, tflite=release.data)
+
+
+def head_message(release, revision, serial, **fields):
+    weights = (release.head.weights * (1 + revision / 1000)).tobytes()
+    return HeadMessage(
+        release_id=release.id,
+        revision=revision,
+        serial=serial,
+        weights=weights,
+        output_min=release.head.output_min,
+        output_max=release.head.output_max,
+        **fields,
+    )
+
+
+def round_message(release, number, revision, **fields):
+    given = {"round_number": number, "state": "open", "strategy": "fedavg", "deadline_s": 60, "opened_utc": "now"}
+    return RoundMessage(base=Base(release_id=release.id, revision=revision), **given | fields)
+
+
+def at(watcher, release, revision):
+    base = Base(release_id=release.id, revision=revision)
+    return wait_status(watcher, f"revision {revision}", lambda m: m.base == base and m.state == "online")
+
+
+def operator_says(watcher, number, key=OPERATOR):
+    command = Command(action="acknowledge", id=str(number), issued_ms=number)
+    publish(watcher, topics.device_topic(FLEET, DEVICE, "command"), command, key, retain=False)
+
+
+def test_a_pinned_agent_believes_its_fleet_alone_and_nothing_of_the_past(
+    broker, watcher, agent, play, pinned, release, other, tmp_path
+):
+    data, log = play(healthy(20)), tmp_path / f"{DEVICE}.log"
+    process = agent(DEVICE, "--config", pinned, "--data", data, "--hold-for-revision", 99)
+    announce(watcher, release_message(release, 1), key=None)
+    logged(log, "refused: fedtiny/v1/plant/global/release: signature: missing")
+    announce(watcher, release_message(release, 5))
+    learned(watcher)
+    announce(watcher, head_message(release, 2, 6), STRANGER)
+    announce(watcher, head_message(release, 3, 7))
+    assert at(watcher, release, 3).rejected == {"signature": 2}
+    announce(watcher, round_message(release, 8, 3))
+    watcher.until(lambda t, m: t.kind == "update" and m.round_number == 8, "its update")
+
+    past = [head_message(release, 9, 6), release_message(other, 4), round_message(release, 7, 3)]
+    for message in past:
+        announce(watcher, message)
+    operator_says(watcher, 1, STRANGER)
+    operator_says(watcher, 2)
+    operator_says(watcher, 2)
+    told = wait_status(watcher, "its refusals", lambda m: m.rejected == {"signature": 3, "replay": 3})
+    assert (told.base.release_id, told.base.revision, told.phase) == (release.id, 3, "watching")
+    end(process)
+    assert log.read_text().count("command: acknowledge") == 1
+
+    operator_says(watcher, 2)  # and what is retained by now is of the past
+    watcher.seen.clear()
+    agent(DEVICE, "--config", pinned, "--data", data)
+    wait_status(watcher, "its next life", lambda m: m.state == "online" and m.boot_id != told.boot_id)
+    announce(watcher, head_message(release, 4, 8))
+    assert at(watcher, release, 4).rejected == {"replay": 3}
+    key = tmp_path / "operator.pem"
+    key.write_bytes(OPERATOR.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    key.chmod(0o600)
+    (tmp_path / "operator.toml").write_text('[trust]\nkey = "operator.pem"\n')
+    tell(broker, "re-baseline", "--config", tmp_path / "operator.toml")
+    logged(log, "command: re-baseline")
+    assert log.read_text().count("command: acknowledge") == 1
+    assert not [m for t, m in watcher.seen if t.kind == "update" and m.round_number == 7]
+
+
+@one_broker
+def test_rolling_back_is_followed_within_one_message(watcher, agent, play, pinned, release, other, tmp_path):
+    agent(DEVICE, "--config", pinned, "--data", play(healthy(10)), "--hold-for-revision", 99)
+    announce(watcher, release_message(release, 1))
+    announce(watcher, head_message(release, 1, 2))
+    at(watcher, release, 1)
+    announce(watcher, release_message(other, 3))
+    at(watcher, other, 0)
+    announce(watcher, head_message(other, 1, 4))
+    at(watcher, other, 1)
+    announce(watcher, head_message(release, 2, 6, restores=1))  # it may come before its release
+    announce(watcher, release_message(release, 5))
+    at(watcher, release, 2)
+    announce(watcher, head_message(release, 3, 7, restores=1))
+    at(watcher, release, 3)
+    announce(watcher, release_message(release, 8))  # the one at hand: changes nothing but the count
+    announce(watcher, release_message(other, 7))
+    announce(watcher, head_message(release, 4, 9))
+    assert at(watcher, release, 4).rejected == {"replay": 1}
+    assert (tmp_path / f"{DEVICE}.log").read_text().count("taken") == 3
+
+
+def authority():
+    """(the CA's certificate, that of the device), both over ``OWN``: which key a certificate is for is what counts."""
+    name = [x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, who)]) for who in ("CA", DEVICE)]
+    span = datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+    return [
+        x509.CertificateBuilder(name[0], one, OWN.public_key(), number, *span).sign(OWN, None)
+        for number, one in enumerate(name, 1)
+    ]
+
+
+@one_broker
+def test_updates_are_signed_where_the_round_asks_for_it(broker, watcher, connect, agent, play, release, tmp_path):
+    ca, certificate = authority()
+    (tmp_path / "own.pem").write_bytes(OWN.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    (tmp_path / "own.pem").chmod(0o600)
+    (tmp_path / "certificate.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
+    (tmp_path / "own.toml").write_text('[trust]\nkey = "own.pem"\ncertificate = "certificate.pem"\n')
+    taker = connect(broker, "taker", topics.update_filter(FLEET))
+    announce(watcher, release_message(release, 0), key=None)
+    announce(watcher, round_message(release, 1, 0, signed=True), key=None)
+    data, log = play(healthy(10)), tmp_path / f"{DEVICE}.log"
+    poor = agent(DEVICE, "--data", data, "--hold-for-revision", 99)
+    logged(log, "round 1 asks for signed updates: set trust.key and trust.certificate")
+    end(poor)
+    agent(DEVICE, "--config", tmp_path / "own.toml", "--data", data, "--hold-for-revision", 99)
+    received = taker.next_event(WITHIN_S)
+    while not isinstance(received, Received):
+        received = taker.next_event(WITHIN_S)
+    update = codec.decode(UpdateMessage, received.payload)
+    signing.verify_device(received.topic, received.payload, update.certificate, ca)
+    logged(log, f"round 1: update {hashlib.sha256(received.payload).hexdigest()[:12]} delivered")
+    assert log.read_text().count("asks for signed updates") == 1
+
+
+@one_broker
+def test_in_buffered_mode_a_device_that_is_behind_tells_its_own_base_and_waits_for_the_next_head(
+    fleet, agent, play, release
+):
+    agent(DEVICE, "--data", play(healthy(60)), "--hold-for-revision", 1)
+    ready = learned(fleet)
+    assert (ready.examples > 0, ready.fresh) == (True, LEARN)
+    announce(fleet, round_message(release, 4, 2, mode="buffered", min_examples=ready.examples + 1), key=None)
+    for number in (5, 6):
+        announce(fleet, round_message(release, number, 2, mode="buffered", max_staleness=2), key=None)
+    update = fleet.until(lambda t, m: t.kind == "update", "its first update")
+    assert (update.round_number, update.base.revision, update.num_examples) == (5, 0, ready.examples)
+    announce(fleet, head_message(release, 1, 0), key=None)
+    update = fleet.until(lambda t, m: t.kind == "update" and m.base.revision == 1, "the next")
+    assert update.round_number == 6
+    assert at(fleet, release, 1).fresh == 0
+    status = at_end(fleet)
+    assert 0 < status.fresh <= 60
+    assert status.examples > ready.examples
+    assert len([m for t, m in fleet.seen if t.kind == "update"]) == 2
