@@ -243,6 +243,8 @@ def test_of_the_refused_the_newest_are_kept(opened, monkeypatch):
     assert [row.reason for row in opened.updates_of("noisy", 2)] == ["malformed: 99", "malformed: 98"]
     for number in range(100):
         opened.refuse(header(f"device-{number}", b"x"), "late")
+    opened.refuse(header("quoted", b"x"), "y" * 9999)
+    assert len(opened.updates_of("quoted", 1)[0].reason) == updates.REASON_CHARS
     opened.refuse(header("device-99", b"x"), "late")  # the broker delivers it again
     kept = [count["refused"] for count in opened.tallies().values() if "refused" in count]
     assert 60 <= sum(kept) <= 70

@@ -1,5 +1,6 @@
 """The ledger of the updates: each that reached the coordinator, its header and its fate."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from typing import Any
@@ -14,6 +15,7 @@ INSERT = f"INSERT INTO updates ({COLUMNS}, payload) VALUES ({', '.join('?' * (le
 LOCAL = "num_examples, output_min, output_max, loss_before, loss_after"  # LocalUpdate after its payload
 REFUSED_KEPT, REFUSED_KEPT_OF_DEVICE = 10_000, 1_000
 SPARE = 256  # so many refused ones above those bounds, before the oldest go
+REASON_CHARS = 300  # a reason may quote what a device has sent
 PAGE = 64  # updates that are read at a time
 Streamed = tuple[str, LocalUpdate, int]  # device, update, the revision that it was computed from
 
@@ -39,7 +41,8 @@ class Updates(Database):
                 self._forget_oldest_refused()
                 self._room = SPARE
             self._room -= 1
-            self.execute(INSERT + "ON CONFLICT DO NOTHING", *_values(replace(row, fate="refused", reason=reason)), None)
+            row = replace(row, fate="refused", reason=reason[:REASON_CHARS])
+            self.execute(INSERT + "ON CONFLICT DO NOTHING", *_values(row), None)
 
     def waiting(self, round_number: int) -> Iterator[Streamed]:
         """The updates that wait in a round, in the order of the devices' names, a few in memory at a time."""
@@ -56,15 +59,14 @@ class Updates(Database):
 
     def settle(self, round_number: int, fate: Fate, reason: str | None = None, devices: set[str] | None = None) -> int:
         """Give a fate to the updates that wait in a round, all or those of ``devices``; returns how many they were."""
-        statement = (
-            "UPDATE updates SET fate = ?, reason = ?, payload = NULL WHERE fate = 'waiting' AND round = ? "
-            "AND (? IS NULL OR device = ?) RETURNING id"
+        these = "" if devices is None else "AND device IN (SELECT value FROM json_each(?))"
+        settled = self.execute(
+            "UPDATE updates SET fate = ?, reason = ?, payload = NULL "
+            f"WHERE fate = 'waiting' AND round = ? {these} RETURNING id",
+            *(fate, reason, round_number),
+            *(() if devices is None else (json.dumps(sorted(devices)),)),
         )
-        with self.transaction():
-            return sum(
-                len(self.execute(statement, fate, reason, round_number, device, device))
-                for device in ([None] if devices is None else sorted(devices))
-            )
+        return len(settled)
 
     def updates_of(self, device: str, limit: int) -> list[UpdateRow]:
         """A device's newest updates, newest first."""
