@@ -13,7 +13,8 @@ import click
 
 from fedtiny import __version__
 from fedtiny.cli_base import FILE, Group, echo_json, load
-from fedtiny.cli_fleet import fleet, head, release
+from fedtiny.cli_fleet import fleet
+from fedtiny.cli_heads import head, release
 
 SEED = click.IntRange(0, 2**32 - 1)
 
