@@ -1,5 +1,6 @@
 """Who a device is: its key and certificate, and what is wrong with them before anybody refuses them."""
 
+import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.x509 import Certificate
 
+BEGIN, END = ssl.PEM_HEADER, ssl.PEM_FOOTER
 SOON_DAYS = 14  # that a certificate must still be good for
 
 
@@ -28,10 +30,14 @@ def own_identity(trust: Trust) -> Identity | None:
     """From the files of ``trust``; None where they are not set, ConfigError where they cannot be used."""
     if trust.key is None or trust.certificate is None:
         return None
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    certificate = signing.load_certificate(trust.certificate)
-    return Identity(signing.load_key(trust.key), certificate.public_bytes(Encoding.DER))
+    try:  # cryptography's reader of certificates would cost 2 MB for this
+        text = trust.certificate.read_text()
+        certificate = ssl.PEM_cert_to_DER_cert(text[text.index(BEGIN) : text.index(END) + len(END)])
+    except OSError as error:
+        raise ConfigError(f"{trust.certificate}: cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise ConfigError(f"{trust.certificate}: expected an X.509 certificate in PEM") from None
+    return Identity(signing.load_key(trust.key), certificate)
 
 
 def check_identity(config: Config) -> str:

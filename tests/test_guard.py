@@ -3,7 +3,9 @@ import json
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fedtiny.config import Trust
+from fedtiny.config import Config, Trust
+from fedtiny.device import KEY, STORE, Device
+from fedtiny.device_store import DeviceStore
 from fedtiny.errors import ProtocolError
 from fedtiny.guard import COMMANDS, Guard
 from fedtiny.protocol import codec, topics
@@ -103,3 +105,14 @@ def test_a_command_is_done_once_and_one_of_the_past_is_refused():
 def test_a_signed_command_needs_an_id():
     with pytest.raises(ProtocolError, match="replay: a command without an id"):
         Guard(PINNED, {}).has_done(Command(action="re-baseline", issued_ms=5))
+
+
+def test_a_store_from_before_there_were_signatures(tmp_path):
+    store = DeviceStore(tmp_path / STORE)
+    store.put(KEY, {"release_id": "", "commands": ["1", "2"], "counters": {"windows": 5}})
+    store.close()
+    device = Device(Config(trust=PINNED), tmp_path, "pump-1")
+    assert device.guard.has_done(command(2))
+    assert not device.guard.has_done(command(3))
+    assert (device.counters.windows, device.counters.fresh) == (5, 0)
+    device.close()
