@@ -2,6 +2,7 @@
 
 import hashlib
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from fedtiny.config import load_config
 from fedtiny.device import KEY, STORE, Device
 from fedtiny.device_store import DeviceStore
 from fedtiny.model.artifact import Release, sealed
+from fedtiny.preflight import preflight
 from fedtiny.protocol import codec, signing, topics
 from fedtiny.protocol.messages import Base, Command, HeadMessage, ReleaseMessage, RoundMessage, UpdateMessage
 from fedtiny.signal.simulator import CHANNELS, design_machine
@@ -540,3 +542,22 @@ def test_in_buffered_mode_a_device_that_is_behind_tells_its_own_base_and_waits_f
     assert 0 < status.fresh <= 60
     assert status.examples > ready.examples
     assert len([m for t, m in fleet.seen if t.kind == "update"]) == 2
+
+
+def test_edge_check_finds_out_what_a_broker_with_certificates_says(site, tmp_path):
+    site.of(DEVICE)
+    folder = shutil.copytree(site.fleet / "devices" / DEVICE, tmp_path / "device")
+
+    def said():
+        config = load_config(folder / "fedtiny.toml", state=tmp_path / "state")
+        found = {one.what: one for one in preflight(config)}
+        assert found["trust"].text.startswith("1 coordinator pinned, 1 operator pinned, "), found["trust"]
+        return found["broker"].fine, found["broker"].text
+
+    fine, text = said()
+    assert fine, text
+    assert text.endswith("accepts us, encrypted")
+    site.revoke(DEVICE)
+    fine, text = said()
+    assert not fine
+    assert "refuse" in text
