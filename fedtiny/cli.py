@@ -13,8 +13,8 @@ import click
 
 from fedtiny import __version__
 from fedtiny.cli_base import FILE, Group, echo_json, load
-from fedtiny.cli_fleet import fleet
 from fedtiny.cli_heads import head, release
+from fedtiny.cli_provisioning import fleet
 
 SEED = click.IntRange(0, 2**32 - 1)
 
@@ -235,15 +235,18 @@ def edge_score(
 
 @main.command(epilog="Example: fedtiny coordinator --release release.tflite --fleet plant --devices 8")
 @_config_options
-@click.option("--release", "release_file", type=FILE, required=True, help="The release to publish.")
+@click.option("--release", "release_file", type=FILE, help="A release to publish, where the ledger does not know it.")
 @click.option("--state", type=FILE, help="Folder of the ledger.")
-@click.option("--strategy", "coordinator__strategy", type=click.Choice(["fedavg", "ridge"]), help="Aggregation.")
-@click.option("--rounds", "coordinator__rounds", type=int, help="How many; 0 for no end.")
+@click.option("--strategy", "coordinator__strategy", help="Aggregation: fedavg, ridge, median, trimmed-mean, ...")
+@click.option("--rounds", "coordinator__rounds", type=int, help="How many on the same data; 0 for no end.")
 @click.option("--quorum", "coordinator__quorum", type=int, help="Fewest updates that make a round.")
 @click.option("--devices", "coordinator__devices", type=int, help="Fewest ready devices to open a round.")
 @click.option("--deadline", "coordinator__deadline_s", type=float, help="Longest duration of a round, seconds.")
-def coordinator(config_file: Path | None, release_file: Path, **overrides: Any) -> None:
-    """Publish a release, run rounds, aggregate, publish better heads."""
+def coordinator(config_file: Path | None, release_file: Path | None, **overrides: Any) -> None:
+    """Publish a release, run rounds, aggregate, publish better heads.
+
+    Its memory is the ledger in --state. Operators talk to it with fedtiny fleet, release and head.
+    """
     config = load(config_file, **overrides)
     from fedtiny.coordinator import run_coordinator
 
@@ -252,13 +255,14 @@ def coordinator(config_file: Path | None, release_file: Path, **overrides: Any) 
 
 @main.command(epilog="Example: fedtiny broker --port 1883 --state broker-state")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), default=1883, show_default=True, help="0: any free one.")
+@click.option("--port", type=click.IntRange(0, 65535), help="0: any free one.  [default: 1883, or the fleet's]")
 @click.option("--state", type=FILE, default=Path("broker-state"), show_default=True, help="Durable folder.")
-def broker(host: str, port: int, state: Path) -> None:
+@click.option("--fleet-folder", type=FILE, help="Of fedtiny fleet init: TLS, and rights by certificate.")
+def broker(host: str, port: int | None, state: Path, fleet_folder: Path | None) -> None:
     """Run the embedded MQTT broker (needs the [broker] extra)."""
     from fedtiny.broker import run_broker
 
-    run_broker(host, port, state)
+    run_broker(host, port, state, fleet_folder)
 
 
 @main.command(epilog="Example: fedtiny monitor --fleet plant --host broker.example")
@@ -290,7 +294,7 @@ def inspect(release_file: Path, as_json: bool) -> None:
 @click.option("--data", type=FILE, help="Fleet data: a file or folder. The simulator where none is given.")
 @click.option("--state", type=FILE, default=Path("fedtiny-demo"), show_default=True, help="Folder for the run.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of training and simulator.")
-@click.option("--strategy", "coordinator__strategy", type=click.Choice(["fedavg", "ridge"]), help="Aggregation.")
+@click.option("--strategy", "coordinator__strategy", help="Aggregation: fedavg, ridge, median, trimmed-mean, ...")
 @click.option("--rounds", "coordinator__rounds", type=click.IntRange(1), help="How many.  [default: 5; ridge: 1]")
 @click.option("--runtime", "edge__runtime", type=click.Choice(["auto", "litert", "tflite"]), help="Interpreter.")
 @click.option("--config", "config_file", type=FILE, help="Configuration; flags go over it.")

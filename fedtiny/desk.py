@@ -113,6 +113,8 @@ class Desk:
         if self._keeper.rounds.state is State.OPEN:
             self._keeper.abandon("abandoned: an operator has changed what it started from")
         change()
+        if self._ledger.setting(PINNED) is not None:  # what an operator puts there is what stays
+            self._ledger.set_setting(PINNED, str(self._revision))
         self._keeper.rebase()
         self._announce()
 

@@ -2,10 +2,10 @@
 
 Two states. IDLE: no round is open; one opens when enough devices are ready, and everybody who is online is so or
 ``SETTLE_S`` have passed since enough were; not while the head is pinned, and after ``rounds`` rounds on the same data
-not before the fleet has ``new_windows`` more; in mode ``buffered`` at once. OPEN: updates are taken. In mode ``rounds`` it closes when all that are
-asked and online have answered and the quorum is met, or at the deadline, with or without a quorum; in mode ``buffered``
-as soon as the quorum is met (FedBuff: Nguyen et al., AISTATS 2022, whose K the quorum is). Nothing here blocks, waits
-or reads a clock: time is an argument, in seconds of any monotonic clock.
+not before the fleet has ``new_windows`` more; in mode ``buffered`` at once. OPEN: updates are taken. In mode
+``rounds`` it closes when all that are asked and online have answered and the quorum is met, or at the deadline, with
+or without a quorum; in mode ``buffered`` as soon as the quorum is met (FedBuff: Nguyen et al., AISTATS 2022, whose K
+the quorum is). Nothing here blocks, waits or reads a clock: time is an argument, in seconds of any monotonic clock.
 """
 
 import random
