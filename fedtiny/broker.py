@@ -1,5 +1,8 @@
 """The embedded broker: nats-server with its MQTT listener, configured and watched over by us.
 
+Without a fleet's folder it takes anybody who can reach it. With one it speaks TLS only, knows clients by their
+certificates, and gives each what `fedtiny.provisioning` says; that can change while it runs.
+
 It lives in one folder (configuration, log, durable messages and sessions), listens on loopback unless told
 otherwise, and ends with the process that started it, even when that process is killed. That last promise
 rests on Linux's parent-death signal, which follows the thread: call start() on a thread that lives as long as
@@ -13,6 +16,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import sysconfig
@@ -22,11 +26,16 @@ from types import TracebackType
 from typing import IO
 
 from fedtiny.child import start_child, stop_child
-from fedtiny.errors import ConfigError, TransportError
+from fedtiny.errors import ConfigError, FedTinyError, TransportError
+from fedtiny.provisioning import nats
+from fedtiny.provisioning.registry import NAME, read_registry
+from fedtiny.store import atomic_write
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 5.0
 PROBE_S = 0.02
+WATCH_S = 1.0  # between two looks at whether a device was added or revoked
+PORT = 1883
 
 # After ack_wait a subscriber gets a message again that it did not acknowledge. NATS's own protocol is of no
 # use to us: a random port on loopback. Paths are relative to the state folder, where the server runs.
@@ -38,7 +47,10 @@ logfile: "nats-server.log"
 logfile_size_limit: 1048576
 logfile_max_num: 2
 jetstream { store_dir: ".", sync_interval: "1s" }
-mqtt { host: %(host)s, port: %(port)d, ack_wait: "5s", max_ack_pending: 1024 }
+mqtt { host: %(host)s, port: %(port)d, ack_wait: "5s", max_ack_pending: 1024%(tls)s }
+%(authorization)s"""
+_TLS = """, tls { cert_file: %s, key_file: %s, ca_file: "clients-ca.pem", verify_and_map: true, timeout: 10 }"""
+_AUTHORIZATION = """authorization { timeout: 10, users: %s }
 """
 
 # MQTT 3.1.1 CONNECT, clean session, keep-alive 60 s, and the CONNACK that accepts it. The client id is left to
@@ -52,11 +64,15 @@ class EmbeddedBroker:
     """A broker in a child process, as a context manager.
 
     state: its folder; what it holds survives restarts and kills. port: 0 takes a free one, which this object
-    keeps when it starts the broker again.
+    keeps when it starts the broker again. fleet_folder: of `fedtiny fleet init`; of it, ``broker/`` is read.
     """
 
-    def __init__(self, state: Path, *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, state: Path, *, host: str = "127.0.0.1", port: int = 0, fleet_folder: Path | None = None
+    ) -> None:
         self.host = host
+        self._fleet = None if fleet_folder is None else fleet_folder.absolute() / "broker"
+        self._fleet_read: object = None  # which fleet.json the rights are from
         self._state = state
         self._port = port
         self._process: subprocess.Popen[bytes] | None = None
@@ -89,8 +105,7 @@ class EmbeddedBroker:
             self._state.mkdir(parents=True, exist_ok=True)
             self._take_lock()
             self._port = _free_port(self.host, self._port)
-            text = _CONFIGURATION % {"host": json.dumps(self.host), "port": self._port}
-            (self._state / "nats-server.conf").write_text(text)
+            self._configure()
             arguments = [executable, "-c", "nats-server.conf"]
             with (self._state / "nats-server.err").open("wb") as errors:
                 self._process = start_child(arguments, stdout=errors, stderr=errors, cwd=self._state)
@@ -102,11 +117,20 @@ class EmbeddedBroker:
             self.stop()
             raise
 
-    def wait(self) -> int:
-        """Block until nats-server ends; returns its exit code."""
+    def wait(self, timeout_s: float | None = None) -> int | None:
+        """Block until nats-server ends and return its exit code; None when ``timeout_s`` seconds went by."""
         if self._process is None:
             raise TransportError("the broker was not started")
-        return self._process.wait()
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def refresh(self) -> None:
+        """Give out the rights anew where the fleet has changed: who was revoked is disconnected."""
+        if self._process is not None and self._fleet is not None and self._fleet_read != _version(self._fleet):
+            self._configure()
+            self._process.send_signal(signal.SIGHUP)
 
     def stop(self) -> None:
         """End it: SIGTERM, and SIGKILL when that is not enough."""
@@ -124,10 +148,20 @@ class EmbeddedBroker:
         except BlockingIOError:
             raise ConfigError(f"broker state folder {self._state}: another broker uses it") from None
 
+    def _configure(self) -> None:
+        secured = {"tls": "", "authorization": ""}
+        if self._fleet is not None:
+            self._fleet_read = _version(self._fleet)
+            files = json.dumps(str(self._fleet / "broker.pem")), json.dumps(str(self._fleet / "broker.key"))
+            secured = {"tls": _TLS % files, "authorization": _AUTHORIZATION % nats.users(read_registry(self._fleet))}
+            atomic_write(self._state / "clients-ca.pem", _client_authorities(self._fleet))
+        text = _CONFIGURATION % {"host": json.dumps(self.host), "port": self._port, **secured}
+        atomic_write(self._state / "nats-server.conf", text.encode(), 0o600)
+
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline:
-            accepted = accepts_clients(self.host, self._port)
+            accepted = accepts_clients(self.host, self._port, self._fleet and self._fleet / "staff-ca.pem")
             try:
                 process.wait(0 if accepted else PROBE_S)
             except subprocess.TimeoutExpired:
@@ -151,15 +185,22 @@ class EmbeddedBroker:
         return "it said nothing"
 
 
-def run_broker(host: str, port: int, state: Path) -> None:
-    """``fedtiny broker``: run until SIGINT or SIGTERM."""
-    if not _is_loopback(host):
+def run_broker(host: str, port: int | None, state: Path, fleet_folder: Path | None = None) -> None:
+    """``fedtiny broker``: run until SIGINT or SIGTERM. ``port``: None for the fleet's, 1883 without a fleet."""
+    if fleet_folder is None and not _is_loopback(host):
         print(f"warning: {host} is open to the network, without authentication or TLS", file=sys.stderr)
+    if port is None:
+        port = PORT if fleet_folder is None else read_registry(fleet_folder / "broker").port
+    scheme = "mqtt" if fleet_folder is None else "mqtts"
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with EmbeddedBroker(state, host=host, port=port) as broker:
-            print(f"broker listens on mqtt://{host}:{broker.port}, state in {state}", flush=True)
-            code = broker.wait()
+        with EmbeddedBroker(state, host=host, port=port, fleet_folder=fleet_folder) as broker:
+            print(f"broker listens on {scheme}://{host}:{broker.port}, state in {state}", flush=True)
+            while (code := broker.wait(WATCH_S)) is None:
+                try:
+                    broker.refresh()
+                except FedTinyError as error:
+                    print(f"warning: {error}; everybody keeps the rights that he has", file=sys.stderr)
             raise TransportError(f"nats-server ended by itself, code {code}; see {state / 'nats-server.log'}")
     except KeyboardInterrupt:
         return
@@ -185,17 +226,39 @@ def _free_port(host: str, port: int) -> int:
         raise TransportError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
 
 
-def accepts_clients(host: str, port: int) -> bool:
-    """Whether an MQTT CONNECT succeeds now."""
+def accepts_clients(host: str, port: int, ca: Path | None = None) -> bool:
+    """Whether an MQTT CONNECT succeeds now; with ``ca`` whether a TLS handshake does, with a broker that it signed."""
     target = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     try:
         with socket.create_connection((target, port), timeout=START_TIMEOUT_S) as probe:
+            if ca is not None:
+                context = ssl.create_default_context(cafile=ca)
+                context.check_hostname = False
+                context.wrap_socket(probe).close()
+                return True
             probe.sendall(_CONNECT)
             accepted = probe.recv(len(_CONNACK), socket.MSG_WAITALL) == _CONNACK
             probe.sendall(_DISCONNECT)
             return accepted
     except OSError:
         return False
+
+
+def _client_authorities(fleet: Path) -> bytes:
+    """Certificates (PEM) of those that sign clients: nats-server has one listener for devices and staff."""
+    try:
+        return b"".join((fleet / f"{name}-ca.pem").read_bytes() for name in ("devices", "staff"))
+    except OSError as error:
+        raise ConfigError(f"{error.filename}: {error.strerror}") from None
+
+
+def _version(fleet: Path) -> object:
+    """Something that changes with the fleet's registry, which is only ever replaced whole."""
+    try:
+        status = (fleet / NAME).stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def _is_loopback(host: str) -> bool:

@@ -40,7 +40,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from fedtiny import config
+from fedtiny import config, tls
 from fedtiny.errors import TransportError
 
 MAX_OUTSTANDING_BYTES = 16 * 1024 * 1024
@@ -119,10 +119,13 @@ def _guarded(callback: Callable[P, None]) -> Callable[P, None]:
 class Connection:
     """A connection that is made again whenever it is lost.
 
-    broker: where to. subscriptions: (filter, QoS) pairs, made again at each connect. will: (topic, payload)
-    that the broker publishes, retained and with QoS 1, when we vanish. persistent: the broker keeps our
-    subscriptions and queues QoS 1 messages while we are away. manual_ack: a QoS 1 message is delivered again,
-    at the latest on the next connection, until acknowledge().
+    broker: where to, and with which certificates; ConfigError when these cannot be used. subscriptions: (filter, QoS)
+    pairs, made again at each connect. will: (topic, payload) that the broker publishes, retained and with QoS 1, when
+    we vanish. persistent: the broker keeps our subscriptions and queues QoS 1 messages while we are away. manual_ack:
+    a QoS 1 message is delivered again, at the latest on the next connection, until acknowledge().
+
+    What we may not do: a refused subscription is logged; a publish that the broker does not let through comes back
+    as Published like any other, for MQTT 3.1.1 has no word for it.
     """
 
     def __init__(
@@ -135,6 +138,7 @@ class Connection:
         persistent: bool = False,
         manual_ack: bool = False,
     ) -> None:
+        context = tls.client_context(broker)
         self.bytes_up = 0
         self.bytes_down = 0
         self.faults = 0
@@ -154,6 +158,7 @@ class Connection:
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
         # only the network thread touches the rest
+        self._sock: Any = None  # of the connection that is, or was last
         self._connected = False
         self._number = 0
         self._reason = ""
@@ -171,6 +176,8 @@ class Connection:
             self._client.username_pw_set(broker.username, broker.password)
         if will is not None:
             self._client.will_set(will[0], will[1], qos=1, retain=True)
+        if context is not None:
+            self._client.tls_set_context(context)
         self._client.on_socket_open = self._on_socket_open
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = self._on_subscribe
@@ -276,20 +283,28 @@ class Connection:
         try:
             self._client.connect(self._broker.host, self._broker.port, KEEPALIVE_S)
         except (OSError, ValueError) as error:
-            return f"{self._where} cannot be reached: {getattr(error, 'strerror', None) or error}"
-        sock = self._client.socket()
-        if sock is None:
-            return f"{self._where}: connection lost while connecting"
+            why = tls.handshake_failure(error, self._broker)
+            why = why or f"cannot be reached: {getattr(error, 'strerror', None) or error}"
+            return f"{self._where} {why}"
+        if self._client.socket() is None:
+            return f"{self._where} {self._no_answer()}"
         with selectors.DefaultSelector() as selector:
             selector.register(self._wake_out, selectors.EVENT_READ)
-            code = self._serve(selector, sock.fileno())
+            code = self._serve(selector, self._sock)
         if not self._connected:
-            return self._refusal or f"{self._where} does not answer as an MQTT broker"
+            return self._refusal or f"{self._where} {self._no_answer()}"
         return f"{self._where}: connection lost ({mqtt.error_string(code).rstrip('.').lower()})"
 
-    def _serve(self, selector: selectors.BaseSelector, sock: int) -> MQTTErrorCode:
+    def _no_answer(self) -> str:
+        """Why a connection may have ended before the broker's CONNACK."""
+        if isinstance(self._sock, tls.TlsSocket):
+            return tls.refusal(self._sock, self._broker)
+        return "does not answer as an MQTT broker; if it wants TLS on this port, set ca in [broker]"
+
+    def _serve(self, selector: selectors.BaseSelector, sock: Any) -> MQTTErrorCode:
         """Move packets until the connection ends or stop() asks for its end."""
         self._refusal = ""
+        number = sock.fileno()
         connack_by = time.monotonic() + CONNACK_TIMEOUT_S
         lost = mqtt.MQTT_ERR_CONN_LOST
         watched = 0
@@ -298,16 +313,19 @@ class Connection:
             reading = selectors.EVENT_READ if self._unread_bytes <= MAX_UNREAD_BYTES else 0
             if watched != writing | reading:
                 if watched:
-                    selector.unregister(sock)
+                    selector.unregister(number)
                 if watched := writing | reading:
-                    selector.register(sock, watched)
-            ready = {key.fd: mask for key, mask in selector.select(timeout=1.0)}
+                    selector.register(number, watched)
+            # bytes that TLS has decrypted already do not show at the socket
+            decrypted = bool(reading) and isinstance(sock, tls.TlsSocket) and sock.pending() > 0
+            ready = {key.fd: mask for key, mask in selector.select(timeout=0.0 if decrypted else 1.0)}
             if self._wake_out.fileno() in ready:
                 with suppress(BlockingIOError):
                     self._wake_out.recv(4096)
-            if ready.get(sock, 0) & selectors.EVENT_READ and (code := self._client.loop_read()):
+            readable = decrypted or ready.get(number, 0) & selectors.EVENT_READ
+            if readable and (code := self._client.loop_read()):
                 return code
-            if ready.get(sock, 0) & selectors.EVENT_WRITE and (code := self._client.loop_write()):
+            if ready.get(number, 0) & selectors.EVENT_WRITE and (code := self._client.loop_write()):
                 return code
             if code := self._client.loop_misc():
                 return code
@@ -337,6 +355,7 @@ class Connection:
                 self._tokens[info.mid] = order.token
 
     def _on_socket_open(self, client: mqtt.Client, userdata: Any, sock: Any) -> None:
+        self._sock = sock
         with suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 

@@ -1,7 +1,6 @@
 """Real brokers on free loopback ports, the embedded one and Mosquitto with the file that we ship; real processes."""
 
 import os
-import re
 import shutil
 import signal
 import socket
@@ -21,15 +20,18 @@ from fedtiny.protocol.messages import (
     DeviceStatus,
     FleetStatus,
     HeadMessage,
+    ReleaseMessage,
     RoundMessage,
     UpdateMessage,
 )
-from fedtiny.transport import Connection, Received
+from fedtiny.provisioning.fleet import add_device, init_fleet, revoke
+from fedtiny.provisioning.mosquitto import FOLDER
+from fedtiny.transport import Connected, Connection, Received
 
 MOSQUITTO_CONF = Path(__file__).parents[2] / "broker" / "mosquitto.conf"
 FLEET = "plant"
 WITHIN_S = 60
-KINDS = {"round": RoundMessage, "head": HeadMessage, "update": UpdateMessage, "alarm": Alarm}
+KINDS = {"release": ReleaseMessage, "round": RoundMessage, "head": HeadMessage, "update": UpdateMessage, "alarm": Alarm}
 
 
 class Embedded:
@@ -45,25 +47,19 @@ class Embedded:
 
 
 class Mosquitto:
-    def __init__(self, folder: Path) -> None:
+    """Mosquitto with the configuration ``text``, where persistent messages go to ``folder``."""
+
+    def __init__(self, folder: Path, text: str, where: config.Broker) -> None:
         executable = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
         if executable is None:
             complain = pytest.fail if os.environ.get("CI") else pytest.skip
             complain("Mosquitto is not installed: sudo apt install mosquitto")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.config = config.Broker(port=probe.getsockname()[1])
         folder.mkdir()
-        text = MOSQUITTO_CONF.read_text()
-        for line, instead in (
-            (r"listener 1883 127\.0\.0\.1", f"listener {self.config.port} 127.0.0.1"),
-            (r"persistence_location .*", f"persistence_location {folder}/"),
-        ):
-            text, count = re.subn(rf"(?m)^{line}$", instead, text)
-            assert count == 1, line
+        text = replaced(text, "persistence_location /var/lib/mosquitto/", f"persistence_location {folder}/")
         if os.geteuid() == 0:
             text += "user root\n"  # else it gives its rights up and cannot write into the folder
         (folder / "mosquitto.conf").write_text(text)
+        self.config = where
         self._command = [executable, "-c", str(folder / "mosquitto.conf")]
         self._log = folder / "mosquitto.log"
         self.start()
@@ -72,7 +68,7 @@ class Mosquitto:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
         deadline = time.monotonic() + 20
-        while not accepts_clients(self.config.host, self.config.port):
+        while not accepts_clients(self.config.host, self.config.port, self.config.ca):
             assert self._process.poll() is None, self._log.read_text()
             assert time.monotonic() < deadline, self._log.read_text()
 
@@ -85,10 +81,93 @@ class Mosquitto:
         self._process.wait()
 
 
+def replaced(text: str, old: str, new: str) -> str:
+    assert old in text, old
+    return text.replace(old, new)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def open_mosquitto(folder: Path) -> Mosquitto:
+    """With the file that we ship, open to anybody."""
+    where = config.Broker(port=free_port())
+    text = replaced(MOSQUITTO_CONF.read_text(), "listener 1883 127.0.0.1", f"listener {where.port} 127.0.0.1")
+    return Mosquitto(folder, text, where)
+
+
+class EmbeddedSite:
+    """A fleet with certificates around the embedded broker."""
+
+    kind = "embedded"
+
+    def __init__(self, folder: Path) -> None:
+        self.fleet = folder / "fleet"
+        port = free_port()
+        init_fleet(self.fleet, FLEET, "127.0.0.1", port=port, staff_port=port)
+        self._start(folder)
+
+    def _start(self, folder: Path) -> None:
+        self._broker = EmbeddedBroker(folder / "broker", port=self.of("operator").port, fleet_folder=self.fleet)
+        self._broker.start()
+
+    def of(self, name: str) -> config.Broker:
+        """The way to the broker of "coordinator", "operator", or a device, which is added at its first use."""
+        folder = self.fleet / name
+        if name not in ("coordinator", "operator"):
+            folder = self.fleet / "devices" / name
+            if not folder.exists():
+                add_device(self.fleet, name)
+                self.apply()
+        return config.load_config(folder / "fedtiny.toml").broker
+
+    def revoke(self, name: str) -> None:
+        revoke(self.fleet, name)
+        self.apply()
+
+    def apply(self) -> None:
+        """What `fedtiny broker` does once it has seen a change of the fleet's folder; until it counts."""
+        log = self.fleet.parent / "broker" / "nats-server.log"
+        before = log.read_text().count("Reloaded server configuration")
+        self._broker.refresh()
+        deadline = time.monotonic() + 10
+        while log.read_text().count("Reloaded server configuration") == before:
+            assert time.monotonic() < deadline, log.read_text()
+
+    def stop(self) -> None:
+        self._broker.stop()
+
+
+class MosquittoSite(EmbeddedSite):
+    """The same around Mosquitto, with the files that the fleet's folder has for it."""
+
+    kind = "mosquitto"
+
+    def __init__(self, folder: Path) -> None:
+        self.fleet = folder / "fleet"
+        init_fleet(self.fleet, FLEET, "127.0.0.1", port=free_port(), staff_port=free_port())
+        self._start(folder)
+
+    def _start(self, folder: Path) -> None:
+        text = replaced((self.fleet / "broker" / "mosquitto.conf").read_text(), str(FOLDER), str(self.fleet / "broker"))
+        self._broker = Mosquitto(folder / "broker", text, self.of("operator"))
+
+    def revoke(self, name: str) -> None:
+        revoke(self.fleet, name)
+        self._broker.stop()
+        self._broker.start()
+
+    def apply(self) -> None:
+        pass
+
+
 @pytest.fixture(params=["embedded", "mosquitto"])
 def broker_process(request, tmp_path):
     """A running broker: ``config``, ``kill()``, ``start()`` on the same port."""
-    process = {"embedded": Embedded, "mosquitto": Mosquitto}[request.param](tmp_path / "broker")
+    process = {"embedded": Embedded, "mosquitto": open_mosquitto}[request.param](tmp_path / "broker")
     yield process
     process.stop()
 
@@ -97,6 +176,14 @@ def broker_process(request, tmp_path):
 def broker(broker_process) -> config.Broker:
     """Where a real broker listens; the test runs once for each kind."""
     return broker_process.config
+
+
+@pytest.fixture(params=[EmbeddedSite, MosquittoSite], ids=lambda kind: kind.kind)
+def site(request, tmp_path):
+    """A fleet with certificates and its running broker: ``of(name)``, ``revoke(name)``, ``fleet``."""
+    site = request.param(tmp_path)
+    yield site
+    site.stop()
 
 
 @pytest.fixture
@@ -112,6 +199,37 @@ def wait_for():
         raise AssertionError(f"no {kind.__name__} in {timeout_s} s")
 
     return wait
+
+
+@pytest.fixture
+def connect():
+    """A function that makes a connection, closed when the test ends; a filter without a QoS gets 1."""
+    made = []
+
+    def connect(broker, client_id, *filters, **options):
+        subscriptions = [name if isinstance(name, tuple) else (name, 1) for name in filters]
+        connection = Connection(broker, client_id, subscriptions=subscriptions, **options)
+        made.append(connection)
+        connection.start()
+        return connection
+
+    yield connect
+    for connection in made:
+        connection.stop(timeout_s=0)
+
+
+@pytest.fixture
+def subscribe(connect, wait_for):
+    """Like connect, and returns once the broker has the subscriptions."""
+
+    def subscribe(broker, client_id, *filters, **options):
+        connection = connect(broker, client_id, *filters, "ready/" + client_id, **options)
+        wait_for(connection, Connected)
+        connection.publish("ready/" + client_id, b"")
+        connection.acknowledge(wait_for(connection, Received))
+        return connection
+
+    return subscribe
 
 
 class Watcher:

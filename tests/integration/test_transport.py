@@ -8,7 +8,7 @@ import pytest
 
 from fedtiny import config, transport
 from fedtiny.errors import TransportError
-from fedtiny.transport import Connected, Connection, Disconnected, Published, Received
+from fedtiny.transport import Connected, Disconnected, Published, Received
 
 # A client in a process of its own, to be killed: connects, publishes "hello", prints what it gets.
 CLIENT = """
@@ -25,37 +25,6 @@ while True:
     if isinstance(event, Received):
         print(event.topic, event.payload.decode(), flush=True)
 """
-
-
-@pytest.fixture
-def connect(wait_for):
-    """A function that makes a connection, closed when the test ends; a filter without a QoS gets 1."""
-    made = []
-
-    def connect(broker, client_id, *filters, **options):
-        subscriptions = [name if isinstance(name, tuple) else (name, 1) for name in filters]
-        connection = Connection(broker, client_id, subscriptions=subscriptions, **options)
-        made.append(connection)
-        connection.start()
-        return connection
-
-    yield connect
-    for connection in made:
-        connection.stop(timeout_s=0)
-
-
-@pytest.fixture
-def subscribe(connect, wait_for):
-    """Like connect, and returns once the broker has the subscriptions."""
-
-    def subscribe(broker, client_id, *filters, **options):
-        connection = connect(broker, client_id, *filters, "ready/" + client_id, **options)
-        wait_for(connection, Connected)
-        connection.publish("ready/" + client_id, b"")
-        connection.acknowledge(wait_for(connection, Received))
-        return connection
-
-    return subscribe
 
 
 @pytest.fixture
