@@ -50,7 +50,11 @@ def test_a_configuration_cannot_be_changed():
         ("[train]\nhidden = [64, 0]", ["train.hidden.1", "found 0"]),
         ("[train]\nlearning_rate = nan", ["train.learning_rate", "found nan"]),
         ("[edge]\nfalse_alarm_rate = 1.0", ["edge.false_alarm_rate", "found 1.0", "less than 1"]),
-        ("[coordinator]\nstrategy = 'mean'", ["coordinator.strategy", "found 'mean'", "'fedavg' or 'ridge'"]),
+        ("[coordinator]\nmode = 'mean'", ["coordinator.mode", "found 'mean'", "'rounds' or 'buffered'"]),
+        ("[coordinator]\nquorum = 3\ninvite = 2", ["coordinator", "invite (2)", "quorum (3)"]),
+        ("[broker]\ncertificate = 'c.pem'", ["broker", "certificate and key go together"]),
+        ("[broker]\ncertificate = 'c.pem'\nkey = 'k.pem'", ["broker", "needs ca"]),
+        ("[trust]\noperator = ['c2hvcnQ=']", ["trust.operator", "32 bytes in base64"]),
         ("[coordinator]\ndeadline_s = 0", ["coordinator.deadline_s", "found 0", "greater than 0"]),
         ("fleet = 'My Plant'", ["'My Plant'", "expected lower-case letters"]),
         ("device = 'a/b'", ["'a/b'", "expected lower-case letters"]),
@@ -82,3 +86,10 @@ def test_a_bad_flag_is_named_without_a_file(written):
         load_config(None, broker__port=0)
     with pytest.raises(ConfigError, match="broker: found 'x', expected a table"):
         load_config(written("broker = 'x'"), broker__port=1884)
+
+
+def test_files_beside_the_configuration_are_found_from_anywhere(written, tmp_path):
+    path = written("[broker]\nca = 'ca.pem'\n[trust]\nkey = '/etc/key.pem'\n")
+    config = load_config(path)
+    assert config.broker.ca == path.parent / "ca.pem"
+    assert config.trust.key == Path("/etc/key.pem")
