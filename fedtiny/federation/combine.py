@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 from fedtiny.errors import ProtocolError, ReleaseError
 from fedtiny.federation.aggregators import State, fedavg
 from fedtiny.federation.local import LocalUpdate
-from fedtiny.federation.screening import Contribution, Verdict, check_statistics, screen
+from fedtiny.federation.robust import krum
+from fedtiny.federation.screening import TINY, Contribution, Verdict, check_statistics, norm, screen
 from fedtiny.federation.strategies import Strategy
 from fedtiny.federation.updates import unpack_delta, unpack_statistics
 from fedtiny.model.head import Head, Statistics, solve
 
 Array = NDArray[np.float32]
 WIDEST = 4.0  # by which a head may widen the output range: one wild update must not blind all devices
-PROXIMAL = 0.3  # of the step from the release's head that statistics are judged by
+ALONE = 0.1  # pull towards zero of the head that statistics are judged by
+WORST = 1e12  # a loss, mean squared error of numbers of order 1: beyond it a round's mean would be infinite
 FEDAVG = Strategy("fedavg", "delta", {}, fedavg)
 
 
@@ -60,7 +62,8 @@ def combine(
     Raises ProtocolError where the screening leaves nothing, ReleaseError or ValueError where the numbers make no head.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # such a head is refused
-        verdict = screen(lambda: _contributions(strategy, entries(), head, anchor)) if screening else Verdict({})
+        direction = strategy.function is not krum  # its head is one machine's: all others then point away from that one
+        verdict = screen(lambda: _contributions(strategy, entries(), head), direction) if screening else Verdict({})
 
         def kept() -> Iterator[Entry]:
             return (entry for entry in entries() if entry.device not in verdict.left_out)
@@ -82,11 +85,14 @@ def combine(
 
 def check_update(strategy: Strategy, update: LocalUpdate, head: Head, anchor: Array) -> None:
     """Raise ProtocolError when ``update`` alone would not make a head; arguments as of ``combine``."""
+    entry = Entry("", update)
+    if max(update.loss_before, update.loss_after) > WORST:
+        raise ProtocolError(f"update: a loss beyond {WORST:g}")
     alone = FEDAVG if strategy.kind == "delta" else strategy
     try:
         if alone.kind == "statistics":
-            check_statistics(_statistics(update, head))
-        combine(alone, lambda: [Entry("", update)], head, anchor, {}, screening=False)
+            check_statistics(_statistics(entry, head))
+        combine(alone, lambda: [entry], head, anchor, {}, screening=False)
     except (ReleaseError, ValueError) as error:
         raise ProtocolError(f"update: makes no head: {error}") from None
 
@@ -98,36 +104,37 @@ def _delta(entry: Entry, head: Head) -> Array:
 
 def _limited_delta(entry: Entry, head: Head, verdict: Verdict) -> tuple[Array, int]:
     delta = _delta(entry, head)
-    norm = float(np.linalg.norm(delta))
-    if norm > verdict.norm:
-        delta *= np.float32(verdict.norm / norm)
-    return delta, int(min(entry.update.num_examples, max(verdict.weight, 1)))
+    shorter = np.float32(min(1.0, verdict.norm / max(norm(delta), TINY)))
+    return delta * shorter, int(min(entry.update.num_examples, verdict.weight))
 
 
-def _statistics(update: LocalUpdate, head: Head) -> Statistics:
-    return unpack_statistics(update.payload, head.weights.shape, update.num_examples)
+def _statistics(entry: Entry, head: Head) -> Statistics:
+    return unpack_statistics(entry.update.payload, head.weights.shape, entry.update.num_examples)
+
+
+def _asked(data: Statistics, head: Head) -> Array:
+    """The head that statistics ask for by themselves; it is linear in the targets."""
+    return solve(data, np.zeros_like(head.weights), ALONE)
 
 
 def _limited_statistics(entry: Entry, head: Head, verdict: Verdict) -> Statistics:
-    """Those of as many of the device's windows, all of them alike, as may count."""
-    data = _statistics(entry.update, head)
-    weight = float(np.trace(data.gram))
-    if weight <= verdict.weight:
-        return data
-    count = max(1, int(data.count * verdict.weight / weight))
-    return Statistics(data.gram * (count / data.count), data.cross * (count / data.count), count)
+    """Those of as many of the device's windows, all of them alike, and of targets as large as may count."""
+    data = _statistics(entry, head)
+    count = max(1, int(data.count * min(1.0, verdict.weight / max(np.trace(data.gram), TINY))))
+    smaller = 1.0 if verdict.norm == math.inf else min(1.0, verdict.norm / max(norm(_asked(data, head)), TINY))
+    share = count / data.count
+    return Statistics(data.gram * share, data.cross * share * smaller, count)
 
 
-def _contributions(strategy: Strategy, entries: Iterable[Entry], head: Head, anchor: Array) -> Iterator[Contribution]:
-    """What the screening looks at; of statistics, the delta to the release's head that they ask for."""
+def _contributions(strategy: Strategy, entries: Iterable[Entry], head: Head) -> Iterator[Contribution]:
+    """What the screening looks at."""
     for entry in entries:
         update = entry.update
         weight = float(update.num_examples)
         if strategy.kind == "delta":
-            delta = _delta(entry, head)
+            step = _delta(entry, head)
         else:
-            data = _statistics(update, head)
-            weight = float(np.trace(data.gram))
-            delta = solve(data, anchor, PROXIMAL) - anchor
+            data = _statistics(entry, head)
+            step, weight = _asked(data, head), float(np.trace(data.gram))
         output = max(-update.output_min, update.output_max)
-        yield Contribution(entry.device, delta, output, weight, weight / update.num_examples)
+        yield Contribution(entry.device, step, output, weight, weight / update.num_examples)

@@ -39,8 +39,9 @@ TARGET = 1e3  # root mean square of a standardised feature, of order 1, that can
 class Contribution:
     """What is judged of one update.
 
-    delta: as it would count, float32 (outputs, inputs + 1). output: the largest that it claims, absolute. weight: its
-    num_examples; of kind ``statistics`` the sum of squared activations. power: weight over num_examples.
+    delta: as it would count, float32 (outputs, inputs + 1); of kind ``statistics`` the head that they alone ask for.
+    output: the largest that it claims, absolute. weight: its num_examples; of kind ``statistics`` the sum of squared
+    activations. power: weight over num_examples.
     """
 
     device: str
@@ -60,9 +61,9 @@ class Verdict:
     weight: float = inf
 
 
-def screen(cohort: Callable[[], Iterable[Contribution]]) -> Verdict:
-    """Judge the updates of ``cohort``, which is run through three times."""
-    seen = [(c.device, _norm(c.delta), c.output, c.power, c.weight) for c in cohort()]
+def screen(cohort: Callable[[], Iterable[Contribution]], direction: bool = True) -> Verdict:
+    """Judge the updates of ``cohort``, which is run through three times; ``direction``: also by where they point."""
+    seen = [(c.device, norm(c.delta), c.output, c.power, c.weight) for c in cohort()]
     if len(seen) < FEWEST:
         return Verdict({})
     devices, norms, outputs, powers, weights = zip(*seen, strict=True)
@@ -72,7 +73,8 @@ def screen(cohort: Callable[[], Iterable[Contribution]]) -> Verdict:
         for device, value in zip(devices, values, strict=True):
             if value > APART * middle > 0:
                 left_out.setdefault(device, f"{what} {value:.4g}, the cohort's median {middle:.4g}")
-    left_out |= _astray(lambda: (c for c in cohort() if c.device not in left_out))
+    if direction:
+        left_out |= _astray(lambda: (c for c in cohort() if c.device not in left_out))
     return Verdict(left_out, *(LIMIT * (median(values) or inf) for values in (norms, outputs, weights)))
 
 
@@ -93,12 +95,13 @@ def _astray(cohort: Callable[[], Iterable[Contribution]]) -> dict[str, str]:
     return found
 
 
-def _norm(delta: Array) -> float:
+def norm(delta: Array) -> float:
+    """Of a whole matrix, whatever the size of its numbers."""
     return float(np.linalg.norm(delta.astype(np.float64)))
 
 
 def _unit(delta: Array) -> NDArray[np.float64]:
-    return delta.astype(np.float64).ravel() / max(_norm(delta), TINY)
+    return delta.astype(np.float64).ravel() / max(norm(delta), TINY)
 
 
 def check_statistics(data: Statistics) -> None:

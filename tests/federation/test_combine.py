@@ -84,13 +84,14 @@ def test_a_forgotten_device_leaves_no_trace(rng):
 
 @pytest.mark.parametrize("name", ["fedavg", "ridge"])
 def test_the_screening_takes_a_hostile_device_out_of_the_head_and_says_why(name, rng):
-    entries = entries_of(name, fleet(rng))
+    machines = fleet(rng)
+    entries = entries_of(name, machines)
     kind = BUILT_IN[name][0]
     update = entries[3].update
     if kind == "delta":
         payload = pack_delta(-50 * unpack_delta(update.payload, SHAPE))
     else:
-        hidden, targets = fleet(rng)[3]
+        hidden, targets = machines[3]
         payload = pack_statistics(statistics(hidden[:40], -50 * targets[:40]))
     hostile = [*entries]
     hostile[3] = replace(entries[3], update=replace(update, payload=payload, output_min=-16.0))
@@ -101,6 +102,42 @@ def test_the_screening_takes_a_hostile_device_out_of_the_head_and_says_why(name,
     np.testing.assert_allclose(done.head.weights, honest.head.weights, atol=1e-6)
     assert done.head.output_min == honest.head.output_min
     assert np.abs(run(name, hostile, screening=False).head.weights - honest.head.weights).max() > 0.5
+
+
+def test_statistics_of_flipped_targets_are_left_out(rng):
+    machines = fleet(rng)
+    entries, (hidden, targets) = entries_of("ridge", machines), machines[2]
+    flipped = pack_statistics(statistics(hidden[:40], -targets[:40]))
+    entries[2] = replace(entries[2], update=replace(entries[2].update, payload=flipped))
+    assert run("ridge", entries).left_out.keys() == {"pump-2"}
+
+
+@pytest.mark.parametrize("name", ["fedavg", "ridge"])
+def test_an_update_five_times_as_large_counts_as_three_times_the_median(name, rng):
+    machines = fleet(rng)
+    kind = BUILT_IN[name][0]
+
+    def stretched(by):
+        entries = entries_of(name, machines)
+        update, (hidden, targets) = entries[3].update, machines[3]
+        if kind == "delta":
+            payload = pack_delta(by * unpack_delta(update.payload, SHAPE))
+        else:
+            payload = pack_statistics(statistics(hidden[:40], by * targets[:40]))
+        return [*entries[:3], replace(entries[3], update=replace(update, payload=payload)), *entries[4:]]
+
+    found = run(name, stretched(5))
+    assert found.left_out == {}
+    np.testing.assert_allclose(found.head.weights, run(name, stretched(7)).head.weights, atol=0.02)
+    largest = np.abs(run(name, stretched(7), screening=False).head.weights - found.head.weights).max()
+    assert largest > 0.3
+
+
+def test_a_machine_that_krums_head_is_of_is_not_left_out_for_pointing_away_from_all_others():
+    """All want to go up but the one that the last head came from."""
+    away = [delta_entry(1.0, f"pump-{i}") for i in range(6)] + [delta_entry(-1.0, "chosen")]
+    assert run("krum", away).left_out == {}
+    assert run("fedavg", away).left_out.keys() == {"chosen"}
 
 
 def test_a_claim_of_many_examples_is_taken_up_to_a_multiple_of_the_median():
