@@ -31,6 +31,14 @@ class TlsSocket(ssl.SSLSocket):
 
     failure: OSError | None = None
 
+    def do_handshake(self, block: bool = False) -> None:
+        """As ever, and closed when it fails: paho would leave it open."""
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
+
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
         """As ever."""
         try:
@@ -76,10 +84,11 @@ def handshake_failure(error: Exception, broker: config.Broker) -> str | None:
     if broker.ca is None:
         return None
     if isinstance(error, ssl.SSLCertVerificationError):
+        clock = f"this clock is wrong: it shows {datetime.now(UTC):%Y-%m-%d}"
         if error.verify_code == _EXPIRED:
-            return f"has a certificate that has expired, or this clock is wrong: it shows {datetime.now(UTC):%Y-%m-%d}"
+            return f"has a certificate that has expired, or {clock}"
         if error.verify_code == _NOT_YET_VALID:
-            return f"has a certificate that is not valid yet, so this clock is wrong: {datetime.now(UTC):%Y-%m-%d}"
+            return f"has a certificate that is not valid yet, so {clock}"
         if error.verify_code in _WRONG_HOST:
             return f"has a certificate for another host than {broker.host}"
         if error.verify_code in _UNKNOWN_AUTHORITY:
