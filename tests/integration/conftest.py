@@ -164,6 +164,11 @@ class MosquittoSite(EmbeddedSite):
         pass
 
 
+@pytest.fixture
+def unused_port() -> int:
+    return free_port()
+
+
 @pytest.fixture(params=["embedded", "mosquitto"])
 def broker_process(request, tmp_path):
     """A running broker: ``config``, ``kill()``, ``start()`` on the same port."""

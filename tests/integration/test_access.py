@@ -8,7 +8,6 @@ import re
 import socket
 
 import pytest
-from conftest import FLEET
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedtiny import config, tls
@@ -18,6 +17,7 @@ from fedtiny.provisioning.fleet import add_device
 from fedtiny.provisioning.folder import FleetFolder
 from fedtiny.transport import Connected, Disconnected, Received
 
+FLEET = "plant"
 HEAD, STATUS = fleet_topic(FLEET, "head"), fleet_topic(FLEET, "status")
 EVERYTHING = everything_filter(FLEET)
 COORDINATORS = (HEAD, update_filter(FLEET), device_topic(FLEET, "+", "status"))

@@ -2,6 +2,7 @@ import os
 import re
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -12,7 +13,8 @@ from fedtiny import broker as broker_module
 from fedtiny import config
 from fedtiny.broker import EmbeddedBroker, accepts_clients
 from fedtiny.errors import ConfigError, TransportError
-from fedtiny.transport import Connected, Connection, Received
+from fedtiny.provisioning.fleet import add_device, init_fleet, revoke
+from fedtiny.transport import Connected, Connection, Disconnected, Received
 
 
 def test_retained_and_queued_messages_survive_a_kill(tmp_path, wait_for):
@@ -107,3 +109,47 @@ def test_run_broker_says_where_and_ends_cleanly(tmp_path, how):
     assert process.returncode == 0
     assert errors.splitlines() == ["warning: 0.0.0.0 is open to the network, without authentication or TLS"]
     assert not accepts_clients("127.0.0.1", port)
+
+
+def test_a_running_broker_follows_the_fleet(tmp_path, unused_port, wait_for):
+    """Who is added may come in, who is revoked has to go, without a restart; the fleet's port is the broker's."""
+    fleet, port = tmp_path / "fleet", unused_port
+    init_fleet(fleet, "plant", "127.0.0.1", port=port, staff_port=port)
+    program = (
+        "import pathlib, sys; from fedtiny.broker import run_broker\n"
+        "run_broker('127.0.0.1', None, pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]))\n"
+    )
+    arguments = [sys.executable, "-c", program, str(tmp_path / "state"), str(fleet)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
+        assert f"mqtts://127.0.0.1:{port}" in process.stdout.readline()
+        where = config.load_config(add_device(fleet, "pump-07") / "fedtiny.toml").broker
+        device = Connection(where, "device", subscriptions=[])
+        device.start()
+        wait_for(device, Connected)
+        revoke(fleet, "pump-07")
+        wait_for(device, Disconnected)
+        device.stop(timeout_s=0)
+        process.send_signal(signal.SIGTERM)
+    assert process.returncode == 0
+
+
+def test_with_a_fleet_nothing_else_is_open(tmp_path):
+    """Not the server's own protocol, which knows users without passwords, and no file to other users."""
+    fleet, state = tmp_path / "fleet", tmp_path / "state"
+    init_fleet(fleet, "plant", "127.0.0.1", port=8883, staff_port=8883)
+    with EmbeddedBroker(state, fleet_folder=fleet):
+        assert stat.S_IMODE((state / "nats-server.conf").stat().st_mode) == 0o600
+        text = (state / "nats-server.conf").read_text()
+        user = re.search(r'"user": "(SERIALNUMBER=\w+,CN=coordinator)"', text)[1]
+        log = (state / "nats-server.log").read_text()
+        port = int(re.search(r"Listening for client connections on 127\.0\.0\.1:(\d+)", log)[1])
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as client, client.makefile("rwb") as lines:
+            assert lines.readline().startswith(b"INFO")
+            lines.write(b'CONNECT {"user": "%b", "pass": "", "verbose": true}\r\n' % user.encode())
+            lines.flush()
+            assert lines.readline() == b"-ERR 'Authorization Violation'\r\n"
+
+
+def test_a_fleet_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"nowhere/broker/fleet\.json: cannot be read"):
+        EmbeddedBroker(tmp_path / "state", fleet_folder=tmp_path / "nowhere").start()
