@@ -59,7 +59,7 @@ def combine(
     anchor: the release's own head, towards which ``ridge`` regularises. The output range covers what every device
     reconstructs.
 
-    Raises ProtocolError where the screening leaves nothing, ReleaseError or ValueError where the numbers make no head.
+    Raises ProtocolError where the screening leaves nothing new, ReleaseError or ValueError where the numbers make no head.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # such a head is refused
         direction = strategy.function is not krum  # its head is one machine's: all others then point away from that one
@@ -68,9 +68,9 @@ def combine(
         def kept() -> Iterator[Entry]:
             return (entry for entry in entries() if entry.device not in verdict.left_out)
 
-        ranges = [(entry.update.output_min, entry.update.output_max) for entry in kept()]
-        if verdict.left_out and not ranges:
-            raise ProtocolError(f"all {len(verdict.left_out)} updates were left out by the screening")
+        ranges = [(entry.update.output_min, entry.update.output_max, entry.new) for entry in kept()]
+        if verdict.left_out and not any(new for *_, new in ranges):
+            raise ProtocolError("all new updates were left out by the screening")
         if strategy.kind == "delta":
             deltas = (_limited_delta(entry, head, verdict) for entry in kept())
             step, state = strategy.function(deltas, state, **strategy.options)
@@ -79,7 +79,7 @@ def combine(
             parts = (_limited_statistics(entry, head, verdict) for entry in kept())
             weights = strategy.function(parts, anchor, **strategy.options)
         widest = min(WIDEST * max(-head.output_min, head.output_max), verdict.output)
-        low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+        low, high = min(low for low, *_ in ranges), max(high for _, high, _ in ranges)
         return Combined(Head(weights, max(low, -widest), min(high, widest)), state, verdict.left_out)
 
 

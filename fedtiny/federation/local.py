@@ -1,12 +1,13 @@
 """A device's part in a round: fine-tune the head on local windows and say what changed."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedtiny.federation.updates import pack_delta, pack_statistics
-from fedtiny.model.head import loss, output_range, solve, statistics
+from fedtiny.model.head import LARGEST, loss, output_range, solve, statistics
 from fedtiny.protocol.messages import Kind
 
 Array = NDArray[np.float32]
@@ -28,12 +29,17 @@ class LocalUpdate:
 def fit_head(head: Array, hidden: Array, targets: Array, split: int, proximal: float) -> Array:
     """The proximal step from ``head`` with weight ``proximal`` (see ``fedtiny.model.head.solve``).
 
-    Where that loses less on the windows kept out, the step with one of ``PULLS`` times as much. Arguments as in
-    ``compute_update``.
+    Where that loses less on the windows kept out, the step with one of ``PULLS`` times as much; ``head`` itself where
+    none of them makes a head, because ``proximal`` is next to nothing. Arguments as in ``compute_update``.
     """
     data = statistics(hidden[:split], targets[:split])
-    candidates = (solve(data, head, pull * proximal) for pull in PULLS)
-    return min(candidates, key=lambda weights: loss(weights, hidden[split:], targets[split:]))
+    candidates = []
+    for pull in PULLS:
+        with suppress(np.linalg.LinAlgError), np.errstate(over="ignore", invalid="ignore"):
+            weights = solve(data, head, pull * proximal)
+            if (np.abs(weights) <= LARGEST).all():
+                candidates.append(weights)
+    return min(candidates or [head], key=lambda weights: loss(weights, hidden[split:], targets[split:]))
 
 
 def compute_update(kind: Kind, head: Array, hidden: Array, targets: Array, split: int, proximal: float) -> LocalUpdate:
