@@ -1,0 +1,109 @@
+"""Does a coordinator's ledger balance? What devices know to be delivered and what was published against its rows."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.observer import Observer
+from fedtiny.federation.rounds import RESUME_S
+from fedtiny.ledger import Ledger
+from fedtiny.protocol import codec
+from fedtiny.protocol.messages import HeadMessage
+
+SLACK_S = 1.0  # a turn of the coordinator's loop, and the ledger's whole seconds
+
+# What must not be there: each counts rows.
+NEVER = {
+    "updates_that_wait_for_a_closed_round": (
+        "SELECT count(*) FROM updates JOIN rounds ON number = round WHERE fate = 'waiting' AND outcome IS NOT NULL"
+    ),
+    "updates_without_a_reason": (
+        "SELECT count(*) FROM updates WHERE fate IN ('left out', 'refused', 'abandoned') AND reason IS NULL"
+    ),
+    "updates_used_in_a_round_that_made_no_head": (
+        "SELECT count(*) FROM updates LEFT JOIN rounds ON number = round WHERE fate = 'used' AND made IS NULL"
+    ),
+    "updates_kept_twice": "SELECT count(*) FROM (SELECT 1 FROM updates GROUP BY digest HAVING count(*) > 1)",
+    "devices_counted_twice_in_a_round": (
+        "SELECT count(*) FROM (SELECT 1 FROM updates WHERE fate <> 'refused' GROUP BY round, device "
+        "HAVING count(*) > 1)"
+    ),
+    "revisions_without_their_parent": (
+        "SELECT count(*) FROM revisions r WHERE parent IS NOT NULL AND NOT EXISTS (SELECT 1 FROM revisions p "
+        "WHERE p.release_id = r.release_id AND p.revision = r.parent)"
+    ),
+    "rounds_left_out_of_the_count": "SELECT coalesce(max(number), 0) - count(*) FROM rounds",
+}
+
+
+def missing(folder: Path, delivered: Iterable[str]) -> set[str]:
+    """Of the updates ``delivered``, by SHA-256 or its first digits, those that are not in the ledger exactly once."""
+    with closing(Ledger(folder, guest=True)) as ledger:
+        kept = [digest for (digest,) in ledger.execute("SELECT digest FROM updates")]
+    wanted = set(delivered)
+    lengths = {len(digits) for digits in wanted}
+    found = Counter(digest[:length] for digest in kept for length in lengths)
+    return {digits for digits in wanted if found[digits] != 1}
+
+
+def audit(folder: Path, delivered: Collection[str], observer: Observer) -> dict[str, Any]:
+    """The figures of a ledger, and under "wrong" what does not balance; arguments as of ``missing``."""
+    with closing(Ledger(folder, guest=True)) as ledger:
+        wrong = {name: int(ledger.execute(query)[0][0]) for name, query in NEVER.items()}
+        wrong["heads_unlike_their_updates"] = sum(
+            not _made_of_its_updates(ledger, round_number, revision, name)
+            for round_number, revision, name in ledger.execute(
+                "SELECT round, revision, object FROM revisions WHERE round IS NOT NULL"
+            )
+        )
+        published = {(release, revision): {name} for release, revision, name in ledger.execute(
+            "SELECT release_id, revision, object FROM revisions"
+        )}  # fmt: skip
+        made, abandoned = (
+            int(ledger.execute(f"SELECT count(*) FROM rounds WHERE outcome IS NOT NULL AND made IS {null}")[0][0])
+            for null in ("NOT NULL", "NULL")
+        )
+        fates = dict(ledger.execute("SELECT fate, count(*) FROM updates GROUP BY fate"))
+    wrong["updates_lost"] = len(missing(folder, delivered))
+    wrong["heads_seen_unlike_the_ledgers"] = sum(
+        digests != published.get(which) for which, digests in observer.heads.items()
+    )
+    return {
+        "rounds_that_made_a_head": made,
+        "rounds_abandoned": abandoned,
+        "updates_delivered": len(delivered),
+        "updates_by_fate": {str(fate): int(count) for fate, count in sorted(fates.items())},
+        "wrong": wrong | observer.wrong(),
+    }
+
+
+def _made_of_its_updates(ledger: Ledger, round_number: int, revision: int, name: str) -> bool:
+    """Whether a head's message states as many examples as the updates that were used for it have."""
+    message = codec.decode(HeadMessage, ledger.get_object(name))
+    ((examples,),) = ledger.execute(
+        "SELECT sum(num_examples) FROM updates WHERE round = ? AND fate = 'used'", round_number
+    )
+    return bool(message.revision == revision and message.num_examples == examples)
+
+
+def overdue(folder: Path, away: Iterable[tuple[float, float]]) -> dict[int, float]:
+    """Of the rounds that waited past their deadline, by how many seconds.
+
+    A round may take its deadline, all the time within it that the coordinator was dead or without its broker (``away``,
+    as (from, to), seconds since 1970), ``RESUME_S`` once more where there was any such time, and ``SLACK_S``.
+    """
+    absences = list(away)
+    late: dict[int, float] = {}
+    with closing(Ledger(folder, guest=True)) as ledger:
+        for number, opened_utc, closed_utc, deadline_s in ledger.execute(
+            "SELECT number, opened_utc, closed_utc, deadline_s FROM rounds WHERE outcome IS NOT NULL"
+        ):
+            opened, closed = (datetime.fromisoformat(text).timestamp() for text in (opened_utc, closed_utc))
+            gone = sum(max(0.0, min(closed, end) - max(opened, begin)) for begin, end in absences)
+            excess = closed - opened - deadline_s - gone - (RESUME_S if gone else 0.0) - SLACK_S
+            if excess > 0:
+                late[number] = excess
+    return late
