@@ -161,8 +161,8 @@ def _add(
         fleet.revoke(name)
     if valid := fleet.registry.valid(name):
         raise ConfigError(
-            f"{name!r} has a certificate until {valid[-1].not_after:%Y-%m-%d}; not overwritten. "
-            f"A new certificate for the same key: renew; a new key: revoke, then add"
+            f"{name!r} has a certificate until {valid[-1].not_after:%Y-%m-%d}; not overwritten. A new one for the same "
+            f"key: fedtiny fleet renew {name}. A new key: fedtiny fleet revoke {name}, then add it again"
         )
     if home.exists():
         raise ConfigError(f"{home}: exists already; not overwritten")
