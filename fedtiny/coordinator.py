@@ -15,7 +15,7 @@ from pathlib import Path
 from fedtiny.clock import utc_now
 from fedtiny.config import Config
 from fedtiny.desk import Desk
-from fedtiny.errors import ProtocolError, ReleaseError, StorageError
+from fedtiny.errors import ProtocolError, ReleaseError, StorageError, TransportError
 from fedtiny.federation.rounds import State, Watching
 from fedtiny.federation.strategies import strategy
 from fedtiny.global_state import GlobalState
@@ -51,8 +51,8 @@ class Coordinator:
         self._keeper = RoundKeeper(config, ledger, aggregation, self._global, self._publish)
         self._desk = Desk(ledger, self._global, self._keeper, self._announce, self._seat)
         self._rejected: Counter[str] = Counter()
-        self._statuses: dict[str, DeviceStatus] = {}
-        self._unsaved: set[str] = set()
+        self._seen: set[str] = set()
+        self._unsaved: dict[str, str] = {}  # device -> its newest status, JSON
         self._outgoing: list[tuple[str, bytes]] = []
         self._newer: Received | None = None  # the fleet's head, as the broker has it
         self._online = False
@@ -130,9 +130,9 @@ class Coordinator:
             status = codec.decode(DeviceStatus, event.payload)
             if status.device != topic.device:
                 raise RefusedError("foreign", "the status names another device than its topic")
-            self._statuses[topic.device] = status
-            self._unsaved.add(topic.device)
-            self._seat(topic.device)
+            self._seen.add(topic.device)
+            self._unsaved[topic.device] = status.model_dump_json()
+            self._take_seat(status)
         elif topic.kind == "update" and topic.device:
             self._intake.take(topic.device, event.topic, event.payload, self._keeper.rounds)
             self._keeper.rounds.accept(topic.device)
@@ -143,14 +143,21 @@ class Coordinator:
             from_message(codec.decode(HeadMessage, event.payload), self._global.release)
             self._newer = event
 
-    def _seat(self, device: str) -> None:
+    def _take_seat(self, status: DeviceStatus) -> None:
         """Tell the rounds whether a device takes part, and where it is."""
-        status, row = self._statuses.get(device), self._ledger.device(device)
-        wanted = row is None or row.standing == "active"
-        if status is None or not wanted or status.state != "online" or status.phase != "watching":
-            self._keeper.rounds.device(device, None)
+        row = self._ledger.device(status.device)
+        out = row is not None and row.standing != "active"
+        if out or status.state != "online" or status.phase != "watching":
+            self._keeper.rounds.device(status.device, None)
         else:
-            self._keeper.rounds.device(device, Watching(status.base, status.examples, status.fresh))
+            self._keeper.rounds.device(status.device, Watching(status.base, status.examples, status.fresh))
+
+    def _seat(self, device: str) -> None:
+        """Heed a device's new standing, by what it said last."""
+        row = self._ledger.device(device)
+        said = self._unsaved.get(device) or (row and row.status)
+        if said:
+            self._take_seat(DeviceStatus.model_validate_json(said))
 
     def _adopt(self) -> None:
         """Go on from the fleet's newest head where this ledger is older than the broker's retained one."""
@@ -184,10 +191,9 @@ class Coordinator:
         if now < self._flush_due:
             return
         self._flush_due = now + FLUSH_EVERY_S
-        now_utc = utc_now()
         if self._unsaved:
-            with self._ledger.transaction():
-                self._ledger.saw({name: (now_utc, self._statuses[name].model_dump_json()) for name in self._unsaved})
+            now_utc = utc_now()
+            self._ledger.saw({device: (now_utc, status) for device, status in self._unsaved.items()})
             self._unsaved.clear()
         self._publish("status", codec.encode(self._status()))
 
@@ -198,7 +204,7 @@ class Coordinator:
             release_id=self._global.release.id,
             revision=self._global.base.revision,
             round_number=self._keeper.rounds.number,
-            devices=len(self._statuses),
+            devices=len(self._seen),
             pinned=None if pinned is None else int(pinned),
             quarantined=self._ledger.count("quarantined"),
             rejected=dict(self._rejected),
@@ -227,7 +233,7 @@ def run_coordinator(config: Config, release_path: Path | None, stop: threading.E
                 try:
                     coordinator = coordinator or Coordinator(config, None, ledger)
                     coordinator.run(stop)
-                except StorageError as error:
+                except (StorageError, TransportError) as error:
                     log.error("%s; nothing is lost: going on from the ledger in %.0f s", error, RETRY_S)
                     coordinator = None
                     stop.wait(RETRY_S)

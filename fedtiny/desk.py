@@ -86,9 +86,15 @@ class Desk:
     def _publish_release(self, release_id: str) -> str:
         if release_id == self._global.release.id:
             raise FedTinyError(f"release {release_id[:12]} is the current one")
-        release = Release(self._ledger.get_object(release_id))
+        release = self._open_release(release_id)
         self._interrupt(lambda: self._global.publish_release(release, "published by an operator"))
         return f"release {release.id[:12]} published at revision {self._revision}"
+
+    def _open_release(self, release_id: str) -> Release:
+        try:
+            return Release(self._ledger.get_object(release_id))
+        except StorageError as error:  # nothing that trying again would mend
+            raise FedTinyError(str(error)) from None
 
     def _rollback_release(self, release_id: str | None) -> str:
         current = self._global.release.id
@@ -98,7 +104,7 @@ class Desk:
         found = self._ledger.known_release(release_id or earlier[-1])
         if found == current:
             raise FedTinyError(f"release {current[:12]} is the current one")
-        release = Release(self._ledger.release_data(found))
+        release = self._open_release(found)
         self._interrupt(lambda: self._global.publish_release(release, "rolled back by an operator"))
         return f"back at release {found[:12]}, its newest head as revision {self._revision}"
 
@@ -113,8 +119,6 @@ class Desk:
         if self._keeper.rounds.state is State.OPEN:
             self._keeper.abandon("abandoned: an operator has changed what it started from")
         change()
-        if self._ledger.setting(PINNED) is not None:  # what an operator puts there is what stays
-            self._ledger.set_setting(PINNED, str(self._revision))
         self._keeper.rebase()
         self._announce()
 

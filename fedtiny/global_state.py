@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fedtiny.clock import utc_now
 from fedtiny.errors import ConfigError, FedTinyError, ProtocolError
-from fedtiny.ledger import Ledger, RevisionRow
+from fedtiny.ledger import PINNED, Ledger, RevisionRow
 from fedtiny.model.artifact import Release
 from fedtiny.model.head import Head
 from fedtiny.protocol import codec, signing, topics
@@ -174,3 +174,5 @@ class GlobalState:
             created_utc=utc_now(),
         )
         self._ledger.add_revision(row, self.sealed("head", message), state)
+        if self._ledger.setting(PINNED) is not None:  # no round made it: what an operator puts there is what stays
+            self._ledger.set_setting(PINNED, str(revision))

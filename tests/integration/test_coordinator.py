@@ -246,7 +246,7 @@ def test_a_signed_fleet_takes_no_unsigned_update_and_signs_what_it_publishes(
     init_fleet(tmp_path / "fleet", FLEET, "localhost")
     home, own = tmp_path / "fleet" / "coordinator", add_device(tmp_path / "fleet", "a")
     (tmp_path / "s.toml").write_text(
-        f'[trust]\nkey = "{home / "key.pem"}"\ndevices = "{home / "devices-ca.pem"}"\n[coordinator]\nrounds = 1\n'
+        f'[trust]\nkey = "{home / "key.pem"}"\ndevices = "{home / "devices-ca.pem"}"\n[coordinator]\nrounds = 1\ndeadline_s = 3\n'
     )
     listener = Connection(broker, "test-listener", subscriptions=[(f"fedtiny/v1/{FLEET}/global/#", 1)])
     listener.start()
