@@ -20,7 +20,7 @@ _ID = re.compile(ID_PATTERN)
 _TOPIC = re.compile(
     rf"{ROOT}/(?P<fleet>{ID_PATTERN})/(?:"
     rf"global/(?P<global>{'|'.join(GLOBAL_KINDS)})"
-    rf"|up/(?P<shard>\d{{1,4}})/(?P<updater>{ID_PATTERN})/update"
+    rf"|up/(?P<shard>[0-9]{{1,4}})/(?P<updater>{ID_PATTERN})/update"
     rf"|device/(?P<device>{ID_PATTERN})/(?P<kind>{'|'.join(DEVICE_KINDS)}))"
 )
 

@@ -139,7 +139,7 @@ def test_an_oversized_message_is_refused_unread(kind):
         ("first", "9" * 5000, "JSON"),
         ("device", '"a/b"', "ScoreSummary: device"),
         ("device", '"pump-1\\n"', "ScoreSummary: device"),
-        ("device", '"\\ud800"', "ScoreSummary: device"),
+        ("device", '"\\ud800"', "JSON"),
         ("threshold", "[" * 20_000, "JSON"),
     ],
 )
