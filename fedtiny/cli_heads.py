@@ -117,7 +117,10 @@ def _known_revision(folder: Path, revision: int) -> None:
 @click.argument("revision", type=click.IntRange(0))
 @order_options
 def head_rollback(revision: int, folder: Path, give: Give) -> None:
-    """Bring an older revision of the head back, as a new revision."""
+    """Bring an older revision of the head back, as a new revision.
+
+    Where [coordinator] rounds is not 0, rounds begin again only with new data; fedtiny head pin keeps it for good.
+    """
     from fedtiny.orders import RollbackHead
 
     _known_revision(folder, revision)

@@ -112,14 +112,18 @@ class Desk:
         release_id = self._global.release.id
         if self._ledger.revision(release_id, revision) is None:
             raise FedTinyError(f"release {release_id[:12]} has no revision {revision}; its newest is {self._revision}")
-        self._interrupt(lambda: self._global.restore_head(revision))
+        # the same data would only make again what was just taken back
+        self._interrupt(lambda: self._global.restore_head(revision), self._keeper.rounds.rules.rounds)
 
-    def _interrupt(self, change: Callable[[], None]) -> None:
-        """Change the release or the head; what the open round started from is gone then."""
+    def _interrupt(self, change: Callable[[], None], completed: int = 0) -> None:
+        """Change the release or the head; what the open round started from is gone then.
+
+        completed: as after how many rounds on the data at hand it goes on.
+        """
         if self._keeper.rounds.state is State.OPEN:
             self._keeper.abandon("abandoned: an operator has changed what it started from")
         change()
-        self._keeper.rebase()
+        self._keeper.rebase(completed)
         self._announce()
 
     def _pin(self, revision: int | None) -> str:
@@ -140,5 +144,5 @@ class Desk:
         self._ledger.forget(device)
         if not summed:
             return f"{device} is forgotten; deltas that earlier heads were made of cannot be taken out of them"
-        self._interrupt(self._keeper.solve_without)
+        self._interrupt(self._keeper.solve_without, self._keeper.rounds.completed)
         return f"{device} is forgotten; revision {self._revision} is made without it"

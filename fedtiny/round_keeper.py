@@ -121,10 +121,10 @@ class RoundKeeper:
         self._outcome = message.outcome
         self._publish_round(message)
 
-    def rebase(self) -> None:
-        """Go on from a head or release that no round has made."""
-        self.rounds.rebase(self._global.base)
-        self._ledger.set_setting(SPENT, "0")
+    def rebase(self, completed: int = 0) -> None:
+        """Go on from a head or release that no round has made, as after ``completed`` rounds on the data at hand."""
+        self.rounds.rebase(self._global.base, completed)
+        self._ledger.set_setting(SPENT, str(completed))
         self._outcome = None
 
     def _aggregate(self) -> None:

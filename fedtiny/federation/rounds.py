@@ -217,10 +217,10 @@ class Rounds:
         self.state, self._enough_since = State.IDLE, None
         self._not_before = now + self.rules.pause_s
 
-    def rebase(self, base: Base) -> None:
-        """Go on from another head or release, by order; what was learned of the data at hand begins anew."""
+    def rebase(self, base: Base, completed: int) -> None:
+        """Go on from a head or release that no round has made, as after ``completed`` rounds on the data at hand."""
         self._require(State.IDLE)
-        self.base, self.completed, self._enough_since = base, 0, None
+        self.base, self.completed, self._enough_since = base, completed, None
 
     def _require(self, state: State) -> None:
         if self.state is not state:
