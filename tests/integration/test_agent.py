@@ -447,7 +447,8 @@ def test_a_pinned_agent_believes_its_fleet_alone_and_nothing_of_the_past(
     operator_says(watcher, 2)
     told = wait_status(watcher, "its refusals", lambda m: m.rejected == {"signature": 3, "replay": 3})
     assert (told.base.release_id, told.base.revision, told.phase) == (release.id, 3, "watching")
-    end(process)
+    process.kill()
+    process.wait()
     assert log.read_text().count("command: acknowledge") == 1
 
     operator_says(watcher, 2)  # and what is retained by now is of the past
