@@ -14,7 +14,7 @@ from fedtiny import config, tls
 from fedtiny.errors import ConfigError
 from fedtiny.provisioning import certificates
 from fedtiny.provisioning.certificates import Authority, certificate_pem, key_pem
-from fedtiny.transport import Connection, Disconnected
+from fedtiny.transport import Connected, Connection, Disconnected
 
 
 @pytest.fixture
@@ -75,8 +75,8 @@ def reason(where: config.Broker) -> str:
         connection.stop(timeout_s=0)
 
 
-def handshake(certificate, key, ca=None):
-    """An answer: a TLS server that asks for a certificate of ``ca``, or for none, and reads."""
+def handshake(certificate, key, ca=None, says=b""):
+    """An answer: a TLS server that asks for a certificate of ``ca``, or for none, reads, and ``says`` something."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     if ca is not None:
@@ -85,6 +85,8 @@ def handshake(certificate, key, ca=None):
 
     def answer(client):
         with context.wrap_socket(client, server_side=True) as secured:
+            secured.recv(1024)
+            secured.sendall(says)
             secured.recv(1024)
 
     return answer
@@ -138,6 +140,20 @@ def test_tls_to_a_port_without_it(tmp_path, write, listen):
 
     for answer in (plain, silent):
         assert reason(config.Broker(port=listen(answer), ca=tmp_path / "ca.pem")) == "does not speak TLS on this port"
+
+
+def test_messages_in_one_record_are_all_read(tmp_path, write, listen):
+    """After the first of them the socket has nothing to show: the rest is decrypted already."""
+    accepted, messages = b"\x20\x02\x00\x00", b"".join(b"\x30\x04\x00\x01a%d" % number for number in range(5))
+    files = write("broker", usage="server", host="127.0.0.1")
+    where = config.Broker(port=listen(handshake(*files, says=accepted + messages)), ca=tmp_path / "ca.pem")
+    connection = Connection(where, "test", subscriptions=[])
+    connection.start()
+    try:
+        assert isinstance(connection.next_event(10), Connected)
+        assert [connection.next_event(5).payload for _ in range(5)] == [b"%d" % number for number in range(5)]
+    finally:
+        connection.stop(timeout_s=0)
 
 
 def test_files_that_cannot_be_used_are_named_at_once(tmp_path, write):
