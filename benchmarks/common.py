@@ -6,21 +6,28 @@ import os
 import platform
 import statistics
 import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedtiny import __version__
-from fedtiny.federation.combine import aggregate
+from fedtiny.errors import ProtocolError
+from fedtiny.federation.aggregators import State
+from fedtiny.federation.combine import Combined, Entry, check_update, combine
 from fedtiny.federation.local import LocalUpdate, compute_update
+from fedtiny.federation.strategies import Strategy
 from fedtiny.model.detector import split_index
 from fedtiny.model.head import Head
 from fedtiny.signal.fleet import FleetData, Machine
 from fedtiny.signal.recording import Recording
 
 Array = NDArray[np.float32]
+Tamper = Callable[[LocalUpdate], LocalUpdate]
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -55,28 +62,71 @@ def median(rows: list[dict[str, float]]) -> dict[str, float]:
     return {key: statistics.median(row[key] for row in rows) for key in rows[0]}
 
 
-def federate(
-    strategy: Literal["fedavg", "ridge"],
+def rounds_of(
+    how: Strategy,
     head: Head,
-    devices: list[tuple[Array, Array]],
+    devices: Sequence[tuple[Array, Array]],
     *,
-    rounds: int,
     proximal: float,
-    ridge: float,
-) -> tuple[Head, list[LocalUpdate]]:
-    """The rounds of a fleet, by the functions that agents and coordinator call, without MQTT between them.
+    screening: bool = True,
+    tamper: Mapping[int, Tamper] | None = None,
+) -> Iterator[tuple[Combined, list[LocalUpdate]]]:
+    """Round after round of a fleet, by the functions that agents and coordinator call, without MQTT between them.
 
-    devices: (activations (n, inputs), standardised features (n, outputs)) of each. Returns the last head and the
-    updates of the last round.
+    devices: (activations (n, inputs), standardised features (n, outputs)) of each. tamper: what the devices of these
+    indices do to their updates before they send them. What the coordinator refuses at once is among ``left_out``.
     """
-    anchor, updates = head.weights, []
-    for _ in range(rounds):
-        updates = [
-            compute_update(strategy, head.weights, hidden, targets, split_index(len(hidden)), proximal)
-            for hidden, targets in devices
-        ]
-        head = aggregate(strategy, updates, head, anchor, ridge)
-    return head, updates
+    anchor, state = head.weights, State()
+    while True:
+        entries, updates, refused = [], [], {}
+        for i, (hidden, targets) in enumerate(devices):
+            update = compute_update(how.kind, head.weights, hidden, targets, split_index(len(hidden)), proximal)
+            if tamper and i in tamper:
+                update = tamper[i](update)
+            updates.append(update)
+            try:
+                check_update(how, update, head, anchor)
+                entries.append(Entry(f"device-{i}", update))
+            except ProtocolError as error:
+                refused[f"device-{i}"] = str(error)
+        done = combine(how, lambda entries=entries: iter(entries), head, anchor, state, screening=screening)  # type: ignore[misc]
+        head, state = done.head, done.state
+        yield replace(done, left_out=done.left_out | refused), updates
+
+
+def buffered(
+    how: Strategy, head: Head, devices: Sequence[tuple[Array, Array]], size: int, *, proximal: float, seed: int
+) -> Iterator[Combined]:
+    """Head after head of every ``size`` updates, of devices that answer in random order.
+
+    Each computes from the head that was the newest when it had answered last. Of statistics, those of all devices that
+    have sent any count.
+    """
+    rng = np.random.default_rng(seed)
+    heads, state, based = [head], State(), [0] * len(devices)
+    newest: dict[str, Entry] = {}
+    while True:
+        entries = {}
+        for i in sorted(rng.choice(len(devices), size, replace=False).tolist()):
+            hidden, targets = devices[i]
+            base = heads[based[i]].weights
+            update = compute_update(how.kind, base, hidden, targets, split_index(len(hidden)), proximal)
+            entries[f"device-{i}"] = Entry(f"device-{i}", update, len(heads) - 1 - based[i])
+            based[i] = len(heads)
+        newest |= entries
+        counted = list((newest if how.kind == "statistics" else entries).values())
+        done = combine(how, lambda counted=counted: iter(counted), heads[-1], head.weights, state)  # type: ignore[misc]
+        state = done.state
+        heads.append(done.head)
+        yield done
+
+
+def federate(
+    how: Strategy, head: Head, devices: Sequence[tuple[Array, Array]], *, rounds: int, proximal: float
+) -> tuple[Head, list[LocalUpdate]]:
+    """The head after ``rounds`` rounds of ``rounds_of``, and the updates of the last one."""
+    *_, (done, updates) = islice(rounds_of(how, head, devices, proximal=proximal), rounds)
+    return done.head, updates
 
 
 def gearbox_fleet(path: Path, channel: int) -> FleetData:

@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import numpy as np
 from benchmarks.common import Array, data_folder, federate, gearbox_fleet, median, versions, write_results
 from fedtiny.config import Config, load_config
 from fedtiny.evaluation import DeviceScores, by_plain_error, by_residuals, by_z_score, figures, split
+from fedtiny.federation.strategies import strategy
 from fedtiny.federation.updates import unpack_statistics
 from fedtiny.model.artifact import Release
 from fedtiny.model.detector import Budget, Detector, split_index
@@ -98,12 +100,17 @@ class Fleet:
         return z
 
     def evaluate(self, head: Head) -> dict[str, float]:
-        """int8, the score of the devices."""
+        """int8, the score of the devices, all with one head."""
+        return self.evaluate_each(dict.fromkeys(self.data, head))
+
+    def evaluate_each(self, heads: Mapping[str, Head]) -> dict[str, float]:
+        """The same for some of the devices, each with a head of its own."""
         scores = {}
-        for name, data in self.data.items():
+        for name, head in heads.items():
             detector = self.detectors[name]
             detector.network.set_head(head)
-            scores[name] = by_residuals(lambda x, d=detector: d.run(x)[1], data, self.rate)  # type: ignore[misc]
+            run = detector.run
+            scores[name] = by_residuals(lambda x, run=run: run(x)[1], self.data[name], self.rate)  # type: ignore[misc]
         return flat(figures(scores))
 
     def evaluate_float(self, head: Head) -> dict[str, float]:
@@ -143,19 +150,18 @@ def one_seed(fleet: FleetData, seed: int, **overrides: Any) -> dict[str, Any]:
     settings = config.coordinator
     ours = Fleet(fleet, config)
     local = ours.training_data(int8=True)
-    common: dict[str, Any] = {"proximal": settings.proximal, "ridge": settings.ridge}
-    fedavg, updates = federate("fedavg", ours.release.head, local, rounds=settings.rounds, **common)
-    ridge, sent = federate("ridge", ours.release.head, local, rounds=1, **common)
-    in_float, _ = federate(
-        "fedavg", ours.release.head, ours.training_data(int8=False), rounds=settings.rounds, **common
-    )
+    averaging, exact = strategy("fedavg", {}), strategy("ridge", {})
+    many: dict[str, Any] = {"rounds": settings.rounds, "proximal": settings.proximal}
+    fedavg, updates = federate(averaging, ours.release.head, local, **many)
+    ridge, sent = federate(exact, ours.release.head, local, rounds=1, proximal=settings.proximal)
+    in_float, _ = federate(averaging, ours.release.head, ours.training_data(int8=False), **many)
     fitted = [(hidden[: split_index(len(hidden))], z[: split_index(len(z))]) for hidden, z in local]
     pooled = solve(
         sufficient(np.concatenate([h for h, _ in fitted]), np.concatenate([z for _, z in fitted])),
         ours.release.head.weights,
-        settings.ridge,
+        exact.options["pull"],
     )
-    shape = ridge.weights.shape[0], ridge.weights.shape[1]
+    shape = ridge.weights.shape
     assert sum(unpack_statistics(u.payload, shape, u.num_examples).count for u in sent) == sum(
         len(h) for h, _ in fitted
     )

@@ -64,7 +64,7 @@ def fedavg(updates: Updates, state: State) -> tuple[Array, State]:
     return weighted_mean(updates).astype(np.float32), state
 
 
-def fedavgm(updates: Updates, state: State, *, server_lr: float = 1.0, momentum: float = 0.5) -> tuple[Array, State]:
+def fedavgm(updates: Updates, state: State, *, server_lr: float = 1.0, momentum: float = 0.3) -> tuple[Array, State]:
     """FedAvg with momentum at the server (Hsu et al., arXiv:1909.06335): v = momentum v + mean, step = server_lr v."""
     check_range("server_lr", server_lr, 1e-6, 100)
     check_range("momentum", momentum, 0, 1)
@@ -78,13 +78,14 @@ def fedadam(
     state: State,
     *,
     server_lr: float = 0.1,
-    beta1: float = 0.9,
+    beta1: float = 0.5,
     beta2: float = 0.99,
-    tau: float = 1e-2,
+    tau: float = 0.03,
 ) -> tuple[Array, State]:
     """FedAdam (Reddi et al., Adaptive Federated Optimization, ICLR 2021, algorithm 2): v = beta2 v + (1 - beta2) g^2.
 
-    Without bias correction, and with v from tau^2, as there; tau: how far the steps adapt, smaller for more.
+    Without bias correction, and with v from tau^2, as there. tau: a weight's own step is adapted where its changes are
+    not small beside it; too small a tau diverges (docs/adr/013-aggregators.md).
     """
     return _adaptive(updates, state, server_lr, beta1, beta2, tau, lambda v, squared: beta2 * v + (1 - beta2) * squared)
 
@@ -94,9 +95,9 @@ def fedyogi(
     state: State,
     *,
     server_lr: float = 0.1,
-    beta1: float = 0.9,
+    beta1: float = 0.5,
     beta2: float = 0.99,
-    tau: float = 1e-2,
+    tau: float = 0.03,
 ) -> tuple[Array, State]:
     """FedYogi (as FedAdam, the same place): v = v - (1 - beta2) g^2 sign(v - g^2)."""
     return _adaptive(

@@ -19,7 +19,7 @@ def test_every_strategy_runs_with_its_defaults_and_is_in_the_documentation(name)
 
 
 def test_options_are_laid_over_the_defaults():
-    assert strategy("fedadam", {"server_lr": 1}).options == {"server_lr": 1.0, "beta1": 0.9, "beta2": 0.99, "tau": 0.01}
+    assert strategy("fedadam", {"server_lr": 1}).options == {"server_lr": 1.0, "beta1": 0.5, "beta2": 0.99, "tau": 0.03}
     assert strategy("ridge", {"pull": 0.5}).options == {"pull": 0.5}
 
 
