@@ -6,6 +6,7 @@ for signatures.
 """
 
 import base64
+import ipaddress
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -44,7 +45,8 @@ STAFF: tuple[Role, ...] = ("coordinator", "operator")
 RESERVED = frozenset({"ca", "broker", "devices", "revoked", "lock", "coordinator", "operator"})
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?")
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_DNS_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
 
 
 def init_fleet(
@@ -58,8 +60,7 @@ def init_fleet(
     Raises ConfigError when ``folder`` exists or a value cannot be used.
     """
     check_id(fleet, "fleet")
-    if not _HOST.fullmatch(host):
-        raise ConfigError(f"host {host!r}: expected a DNS name or an IP address")
+    _check_host(host)
     if folder.exists():
         raise ConfigError(f"{folder}: exists already; not overwritten")
     draft = folder.with_name(f".{folder.name}.new")
@@ -149,6 +150,14 @@ def revoke(folder: Path, name: str) -> None:
         home = fleet.home(name, newest.role)
         if home.exists():
             home.rename(folder / "revoked" / f"{name}-{newest.serial[:8]}")
+
+
+def _check_host(host: str) -> None:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        if not _DNS_NAME.fullmatch(host):
+            raise ConfigError(f"host {host!r}: expected a DNS name or an IP address") from None
 
 
 def _add(

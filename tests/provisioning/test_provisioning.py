@@ -80,6 +80,15 @@ def test_settings_of_the_source_can_be_given(fleet):
     assert load_config(folder / "fedtiny.toml").source.port == "/dev/ttyACM0"
 
 
+@pytest.mark.parametrize("host", ["192.0.2.7", "2001:db8::7", "broker", "xn--brcke-kva.example"])
+def test_the_brokers_certificate_is_for_its_host(tmp_path, host):
+    init_fleet(tmp_path / "plant", "plant", host)
+    names = certificate(tmp_path / "plant" / "broker", "broker.pem").extensions.get_extension_for_class(
+        x509.SubjectAlternativeName
+    )
+    assert [str(name.value) for name in names.value] == [host]
+
+
 def test_an_authority_of_devices_is_not_one_of_staff(fleet):
     with pytest.raises(ssl.SSLCertVerificationError):
         handshake(fleet / "broker", add_device(fleet, "pump-07"), "staff-ca.pem")
@@ -142,6 +151,8 @@ def test_nothing_is_overwritten(fleet):
         (lambda fleet: revoke(fleet, "coordinator"), "cannot be revoked"),
         (lambda fleet: add_device(fleet.parent, "fan"), r"fleet\.json: cannot be read.*fedtiny fleet init"),
         (lambda fleet: init_fleet(fleet.parent / "new", "plant", "no host"), "expected a DNS name or an IP address"),
+        (lambda fleet: init_fleet(fleet.parent / "new", "plant", "broker:8883"), "expected a DNS name or an IP"),
+        (lambda fleet: init_fleet(fleet.parent / "new", "plant", "a..b"), "expected a DNS name or an IP address"),
         (lambda fleet: init_fleet(fleet / "broker" / "fleet.json" / "new", "plant", HOST), "cannot be made"),
     ],
 )
