@@ -6,6 +6,8 @@ side: somebody who sees the topic gets a marker that was sent afterwards, and no
 
 import re
 import socket
+import tempfile
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -147,8 +149,7 @@ def test_staff_keeps_to_its_own_business(join, until, retained):
 def identity(site, authority: Authority, name: str, years: float) -> config.Broker:
     """A way to the devices' port with a new certificate of ``authority``."""
     key = Ed25519PrivateKey.generate()
-    folder = site.fleet / "forged"
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(dir=site.fleet))
     (folder / "key.pem").write_bytes(key_pem(key))
     (folder / "certificate.pem").write_bytes(certificate_pem(authority.issue(name, key.public_key(), "client", years)))
     files = {"certificate": folder / "certificate.pem", "key": folder / "key.pem"}
@@ -188,22 +189,18 @@ def in_plain_text(site):
     return config.Broker(port=site.of("pump-07").port)
 
 
-@pytest.mark.parametrize(
-    ("stranger", "words"),
-    [
+def test_strangers_are_refused(site, connect, wait_for):
+    for stranger, words in (
         (of_another_authority, "our certificate"),
-        (expired, "our certificate|it has expired"),
-        (revoked, "our certificate|not authorized"),
+        (expired, "our certificate"),
         (without_a_certificate, "wants a certificate of ours"),
         (in_plain_text, "does not answer as an MQTT broker; if it wants TLS"),
-    ],
-    ids=lambda value: getattr(value, "__name__", ""),
-)
-def test_strangers_are_refused(site, connect, wait_for, stranger, words):
-    where = stranger(site)
-    event = wait_for(connect(where, "stranger"), Connected | Disconnected)
-    assert isinstance(event, Disconnected)
-    assert re.search(rf"broker 127\.0\.0\.1:{where.port} .*({words})", event.reason), event.reason
+        (revoked, "our certificate|not authorized"),
+    ):
+        where = stranger(site)
+        event = wait_for(connect(where, "stranger"), Connected | Disconnected)
+        assert isinstance(event, Disconnected), stranger
+        assert re.search(rf"broker 127\.0\.0\.1:{where.port} .*({words})", event.reason), (stranger, event.reason)
 
 
 def test_a_listener_is_for_its_own_authority(site, connect, wait_for):

@@ -22,10 +22,17 @@ from fedtiny.provisioning.registry import read_registry
 HOST = "broker.plant.example"
 
 
+@pytest.fixture(scope="module")
+def new_fleet(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("new") / "plant"
+    init_fleet(folder, "plant", HOST)
+    return folder
+
+
 @pytest.fixture
-def fleet(tmp_path):
-    init_fleet(tmp_path / "plant", "plant", HOST)
-    return tmp_path / "plant"
+def fleet(new_fleet, tmp_path):
+    """The folder of a new fleet, to be changed."""
+    return shutil.copytree(new_fleet, tmp_path / "plant")
 
 
 def certificate(folder, name="certificate.pem") -> x509.Certificate:
