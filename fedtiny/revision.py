@@ -18,7 +18,7 @@ def to_message(head: Head, base: Base, closed: RoundMessage | None = None, num_e
         output_max=head.output_max,
         strategy=closed.strategy if closed else None,
         round_number=closed.round_number if closed else 0,
-        devices=len(closed.answered) if closed else 0,
+        devices=closed.updates if closed else 0,
         num_examples=num_examples,
     )
 
