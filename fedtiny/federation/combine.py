@@ -39,7 +39,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Combined:
-    """The next head, the aggregator's state for the next time, and of each device left out why."""
+    """The next head, the aggregator's state for the next time, and of each new update left out, by its device, why."""
 
     head: Head
     state: State
@@ -68,9 +68,11 @@ def combine(
         def kept() -> Iterator[Entry]:
             return (entry for entry in entries() if entry.device not in verdict.left_out)
 
-        ranges = [(entry.update.output_min, entry.update.output_max, entry.new) for entry in kept()]
-        if verdict.left_out and not any(new for *_, new in ranges):
-            raise ProtocolError("all new updates were left out by the screening")
+        ranges = [(entry.update.output_min, entry.update.output_max) for entry in kept()]
+        new = {entry.device for entry in entries() if entry.new}
+        left_out = {device: why for device, why in verdict.left_out.items() if device in new}
+        if left_out and len(left_out) == len(new):
+            raise ProtocolError(f"all {len(new)} updates were left out by the screening")
         if strategy.kind == "delta":
             deltas = (_limited_delta(entry, head, verdict) for entry in kept())
             step, state = strategy.function(deltas, state, **strategy.options)
@@ -79,8 +81,8 @@ def combine(
             parts = (_limited_statistics(entry, head, verdict) for entry in kept())
             weights = strategy.function(parts, anchor, **strategy.options)
         widest = min(WIDEST * max(-head.output_min, head.output_max), verdict.output)
-        low, high = min(low for low, *_ in ranges), max(high for _, high, _ in ranges)
-        return Combined(Head(weights, max(low, -widest), min(high, widest)), state, verdict.left_out)
+        low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+        return Combined(Head(weights, max(low, -widest), min(high, widest)), state, left_out)
 
 
 def check_update(strategy: Strategy, update: LocalUpdate, head: Head, anchor: Array) -> None:
