@@ -7,7 +7,7 @@ STAMP := $(VENV)/.fedtiny-setup
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: help setup demo test test-aarch64 check fix bench bench-femto bench-femto-live bench-ims bench-latency \
-	bench-soak bench-kills bench-coordinator-kills bench-overhead chaos docs clean
+	bench-soak bench-kills bench-coordinator-kills bench-overhead bench-fuzz chaos docs clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,7 +47,7 @@ fix: setup ## Mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: bench-femto bench-femto-live bench-ims bench-latency bench-soak bench-kills bench-coordinator-kills bench-overhead chaos ## Run all benchmarks
+bench: bench-femto bench-femto-live bench-ims bench-latency bench-soak bench-kills bench-coordinator-kills bench-overhead bench-fuzz chaos ## Run all benchmarks
 
 # FEDTINY_DATA names the data folder; each prints its table and writes benchmarks/results/NAME.json
 bench-femto: setup ## Detection on FEMTO and gearbox
@@ -73,6 +73,9 @@ bench-coordinator-kills: setup ## The coordinator killed 200 times, its disk, le
 
 bench-overhead: setup ## A round from its opening to the new head on ten agents (needs no data)
 	$(BIN)/python -m benchmarks.overhead
+
+bench-fuzz: setup ## A million hostile messages at the code and at live processes (needs no data)
+	$(BIN)/python -m benchmarks.fuzz
 
 chaos: setup ## Thirty agents, coordinator and broker killed at random over a bad network (needs no data)
 	$(BIN)/python -m benchmarks.chaos
