@@ -85,6 +85,6 @@ def revoke(name: str, folder: Path) -> None:
 
     revoke_certificate(folder, name)
     click.echo(
-        f"{name} is out. The embedded broker has noticed; to Mosquitto bring {folder}/broker and restart it. "
+        f"{name} is out. An embedded broker on this folder notices; to Mosquitto bring {folder}/broker and restart it. "
         f"What the fleet has learned from it: fedtiny fleet forget {name}"
     )

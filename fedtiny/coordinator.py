@@ -23,8 +23,14 @@ from fedtiny.intake import Intake, RefusedError
 from fedtiny.ledger import PINNED, Ledger
 from fedtiny.model.artifact import Release
 from fedtiny.protocol import codec, signing, topics
-from fedtiny.protocol.messages import DeviceStatus, FleetStatus, HeadMessage
-from fedtiny.revision import from_message
+from fedtiny.protocol.messages import (
+    DeviceStatus,
+    FleetStatus,
+    HeadMessage,
+    Message,
+    ReleaseMessage,
+    RoundMessage,
+)
 from fedtiny.round_keeper import RoundKeeper
 from fedtiny.store import locked
 from fedtiny.transport import Connected, Connection, Disconnected, Received
@@ -33,6 +39,7 @@ log = logging.getLogger(__name__)
 TICK_S = 0.25
 BATCH = 64  # messages
 FLUSH_EVERY_S = 5.0  # what devices say of themselves to the ledger, what the fleet is to its topic
+RETAINED: dict[str, type[Message]] = {"release": ReleaseMessage, "head": HeadMessage, "round": RoundMessage}
 RETRY_S = 5.0  # until a ledger that could not be written is tried again
 
 
@@ -54,7 +61,7 @@ class Coordinator:
         self._seen: set[str] = set()
         self._unsaved: dict[str, str] = {}  # device -> its newest status, JSON
         self._outgoing: list[tuple[str, bytes]] = []
-        self._newer: Received | None = None  # the fleet's head, as the broker has it
+        self._retained: dict[str, bytes] = {}  # what the broker has of the global topics
         self._online = False
         self._flush_due = 0.0
         topic = topics.fleet_topic(config.fleet, "status")
@@ -62,7 +69,7 @@ class Coordinator:
             config.broker,
             f"fedtiny-{config.fleet}-coordinator",
             subscriptions=[
-                (topics.fleet_topic(config.fleet, "head"), 1),
+                *((topics.fleet_topic(config.fleet, kind), 1) for kind in RETAINED),
                 (topics.update_filter(config.fleet), 1),
                 (topics.device_topic(config.fleet, "+", "status"), 1),
             ],
@@ -137,11 +144,14 @@ class Coordinator:
             self._intake.take(topic.device, event.topic, event.payload, self._keeper.rounds)
             self._keeper.rounds.accept(topic.device)
             log.debug("%s answered (%d bytes)", topic.device, len(event.payload))
-        elif topic.kind == "head" and event.retained:
+        elif event.retained and topic.device is None and topic.kind in RETAINED:
             if self._keys:
                 signing.verify(event.topic, event.payload, self._keys)
-            from_message(codec.decode(HeadMessage, event.payload), self._global.release)
-            self._newer = event
+            message = codec.decode(RETAINED[topic.kind], event.payload)
+            if isinstance(message, HeadMessage) and not self._global.is_newer(message):
+                return
+            if self._keys or topic.kind == "head":  # only devices with pinned keys heed serials and round numbers
+                self._retained[topic.kind] = event.payload
 
     def _take_seat(self, status: DeviceStatus) -> None:
         """Tell the rounds whether a device takes part, and where it is."""
@@ -160,18 +170,34 @@ class Coordinator:
             self._take_seat(DeviceStatus.model_validate_json(said))
 
     def _adopt(self) -> None:
-        """Go on from the fleet's newest head where this ledger is older than the broker's retained one."""
-        event, known = self._newer, self._global.base
-        if event is None:
-            return
-        self._newer, message = None, codec.decode(HeadMessage, event.payload)
-        if message.release_id == known.release_id and message.revision > known.revision:
-            if self._keeper.rounds.state is State.OPEN:
-                self._keeper.abandon("abandoned: the fleet is ahead of this ledger")
-            self._global.adopt(message, event.payload)
+        """Go on from what the broker has retained, where this ledger is older: it was lost, or put back from a copy."""
+        retained, self._retained = self._retained, {}
+        rounds, known = self._keeper.rounds, self._global.base
+        if "round" in retained:
+            number = codec.decode(RoundMessage, retained["round"]).round_number
+            if number > rounds.number:
+                self._abandon_older()
+                log.warning("the fleet is at round %d, this ledger knew %d: counting on", number, rounds.number)
+                rounds.number = number
+        if "head" in retained:
+            self._abandon_older()
+            self._global.adopt_head(retained["head"])
             self._keeper.rebase()
-            log.warning("the fleet is at revision %d, this ledger knew %d: adopted", message.revision, known.revision)
+            newer = self._global.base.revision
+            log.warning("the fleet is at revision %d, this ledger knew %d: adopted", newer, known.revision)
             self._announce()
+        if "release" in retained:
+            serial = codec.decode(ReleaseMessage, retained["release"]).serial
+            if serial > self._global.release_serial:
+                self._abandon_older()
+                self._global.republish(serial, retained["release"])
+                self._keeper.rebase()
+                log.warning("the fleet has seen serial %d: release %s goes out above it", serial, known.release_id[:12])
+                self._announce()
+
+    def _abandon_older(self) -> None:
+        if self._keeper.rounds.state is State.OPEN:
+            self._keeper.abandon("abandoned: the fleet is ahead of this ledger")
 
     def _reject(self, kind: str, detail: str) -> None:
         self._rejected[kind] += 1

@@ -315,7 +315,7 @@ def _note_round(observed: Observed, message: RoundMessage, devices: int, screen:
     observed.rounds.append(row)
     losses = "" if message.loss_before is None else f"loss {message.loss_before:.4f} -> {message.loss_after:.4f}, "
     screen.say(
-        f"round {message.round_number}: {len(message.answered)} of {devices} answered, {losses}"
+        f"round {message.round_number}: {message.updates} of {devices} answered, {losses}"
         f"{message.bytes_up:,} bytes up, {row['seconds']:.2f} s; {message.outcome}"
     )
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 State = dict[str, NDArray[Any]]
+FURTHEST = 2**40  # revision: counting on must stay possible
 
 
 class GlobalState:
@@ -60,6 +61,13 @@ class GlobalState:
             )
         if self._key is not None and not self._signed():
             self.publish_release(self.release, "signed with another key")
+
+    @property
+    def release_serial(self) -> int:
+        """Of the current release, as it was published last."""
+        row = self._ledger.current_release()
+        assert row is not None
+        return row.serial
 
     def _signed(self) -> bool:
         assert self._key is not None
@@ -111,11 +119,20 @@ class GlobalState:
         self._add_revision(self.release, newest + 1, head, newest, self._ledger.state(row) or {}, restores=revision)
         self.reload()
 
-    def adopt(self, message: HeadMessage, payload: bytes) -> bool:
-        """Take over a head that is newer than this ledger, and was made by its predecessor; False when it is not."""
+    # --- what the fleet has and this ledger lacks ---
+
+    def is_newer(self, message: HeadMessage) -> bool:
+        """Whether a head of the current release is newer than all that the ledger has; ProtocolError: it is none."""
         if message.release_id != self.base.release_id or message.revision <= self.base.revision:
             return False
+        if message.revision > FURTHEST:
+            raise ProtocolError(f"head: revision {message.revision}, which no fleet comes to")
         from_message(message, self.release)
+        return True
+
+    def adopt_head(self, payload: bytes) -> None:
+        """Take a newer head over as it was published."""
+        message = codec.decode(HeadMessage, payload)
         row = RevisionRow(
             release_id=message.release_id,
             revision=message.revision,
@@ -128,7 +145,16 @@ class GlobalState:
             self._ledger.outrun(message.serial)
             self._ledger.add_revision(row, payload)
         self.reload()
-        return True
+
+    def republish(self, serial: int, payload: bytes) -> None:
+        """Let the current release count where the fleet has seen the ``serial`` of the release in ``payload``."""
+        self._ledger.outrun(serial)
+        if codec.decode(ReleaseMessage, payload).release_id == self.release.id:
+            now = utc_now()
+            self._ledger.publish_release(serial, self.release.id, self.release.data, payload, "adopted", now)
+            self.reload()
+        else:
+            self.publish_release(self.release, "above another that the fleet has seen")
 
     def reload(self) -> None:
         """Take the newest head from the ledger."""

@@ -57,9 +57,9 @@ class Participant:
         """Does this round ask ``device`` for an update that has not been sent yet?
 
         examples: windows to fit on. fresh: normal windows since the last update. In mode ``rounds`` each round asks
-        once, at its base. In mode ``buffered`` each head asks once, whatever round is open; whoever is ahead of the
-        round waits for the next, which is on its way. Statistics are asked for again by each round while there is more
-        to tell.
+        once, at its base. In mode ``buffered`` each head asks once for a delta, whatever round is open, and a device
+        for its statistics while it has more to tell; whoever is ahead of the round waits for the next, which is on its
+        way. A new round at the head that was answered already says that the last one was abandoned: it asks again.
         """
         invited = message.invited is None or device in message.invited
         if (
@@ -76,7 +76,11 @@ class Participant:
         behind = message.base.revision - self.base.revision
         if message.base.release_id != self.base.release_id or not 0 <= behind <= message.max_staleness:
             return False
-        return self.base.revision != self.answered_revision or (message.kind == "statistics" and another and fresh > 0)
+        if another and behind == 0 and self.base.revision == self.answered_revision:
+            return True
+        if message.kind == "delta":
+            return self.base.revision != self.answered_revision
+        return self.answered_revision is None or (another and fresh > 0)
 
     def answered(self, message: RoundMessage) -> None:
         """An update to ``base`` was made for this round."""

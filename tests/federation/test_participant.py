@@ -79,12 +79,18 @@ def test_in_buffered_mode_each_head_asks_once_whatever_round_is_open(watching):
     assert not asked(watching, buffered(round_number=4, base=at(3)), fresh=100)
     watching.head(3)
     assert asked(watching, buffered(round_number=4, base=at(3)))
-    watching.relearn()
-    watching.learned()
     watching.answered(buffered(round_number=4, base=at(3)))
     watching.relearn()
     watching.learned()
-    assert not asked(watching, buffered(round_number=5, base=at(3)), fresh=100)
+    assert not asked(watching, buffered(round_number=4, base=at(3)), fresh=100)
+
+
+@pytest.mark.parametrize("kind", ["delta", "statistics"])
+def test_a_buffered_round_that_was_abandoned_is_answered_again_in_the_next_at_the_same_head(watching, kind):
+    watching.answered(buffered(kind=kind))
+    assert asked(watching, buffered(kind=kind, round_number=4), fresh=0)
+    watching.answered(buffered(kind=kind, round_number=4))
+    assert not asked(watching, buffered(kind=kind, round_number=4), fresh=0)
 
 
 def test_a_fleet_that_changes_to_buffered_mode_is_asked_at_the_head_that_it_has(watching):
@@ -95,7 +101,9 @@ def test_a_fleet_that_changes_to_buffered_mode_is_asked_at_the_head_that_it_has(
 @pytest.mark.parametrize(("round_number", "fresh", "expected"), [(3, 5, False), (4, 0, False), (4, 5, True)], ids=str)
 def test_statistics_are_asked_for_again_while_there_is_more_to_tell(watching, round_number, fresh, expected):
     watching.answered(buffered(kind="statistics"))
-    assert asked(watching, buffered(kind="statistics", round_number=round_number), fresh=fresh) is expected
+    watching.head(3)
+    message = buffered(kind="statistics", round_number=round_number, base=at(3))
+    assert asked(watching, message, fresh=fresh) is expected
 
 
 def test_a_new_release_starts_from_its_own_head(watching):

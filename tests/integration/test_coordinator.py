@@ -1,6 +1,7 @@
 """A real coordinator and a real broker; devices that this test plays."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -246,7 +247,8 @@ def test_a_signed_fleet_takes_no_unsigned_update_and_signs_what_it_publishes(
     init_fleet(tmp_path / "fleet", FLEET, "localhost")
     home, own = tmp_path / "fleet" / "coordinator", add_device(tmp_path / "fleet", "a")
     (tmp_path / "s.toml").write_text(
-        f'[trust]\nkey = "{home / "key.pem"}"\ndevices = "{home / "devices-ca.pem"}"\n[coordinator]\nrounds = 1\ndeadline_s = 3\n'
+        f'[trust]\nkey = "{home / "key.pem"}"\ndevices = "{home / "devices-ca.pem"}"\n'
+        "[coordinator]\nrounds = 1\ndeadline_s = 3\n"
     )
     listener = Connection(broker, "test-listener", subscriptions=[(f"fedtiny/v1/{FLEET}/global/#", 1)])
     listener.start()
@@ -268,3 +270,30 @@ def test_a_signed_fleet_takes_no_unsigned_update_and_signs_what_it_publishes(
             signing.verify(event.topic, event.payload, [public])
             kinds.add(event.topic.rsplit("/", 1)[-1])
     listener.stop()
+
+
+def test_a_signed_fleet_goes_on_above_all_that_it_has_seen_when_the_ledger_is_lost(
+    watcher, coordinator, devices, order, tmp_path
+):
+    init_fleet(tmp_path / "fleet", FLEET, "localhost")
+    (tmp_path / "s.toml").write_text(f'[trust]\nkey = "{tmp_path / "fleet" / "coordinator" / "key.pem"}"\n')
+    arguments = ("--config", tmp_path / "s.toml", "--rounds", 0, "--deadline", 2)
+    process = coordinator(*arguments)
+    for number in (1, 2):
+        devices.say("a", revision=number - 1)
+        devices.send("a", watcher.open_round(number))
+        watcher.head(number)
+    order("head", "rollback", 1)
+    last = watcher.head(3)
+    process.terminate()
+    process.wait()
+    shutil.rmtree(tmp_path / "coordinator")
+    watcher.seen.clear()
+    devices.say("a", revision=3)
+    coordinator(*arguments)
+    opened = watcher.until(
+        lambda t, m: t.kind == "round" and m.state == "open" and m.base.revision == 3, "a round at 3"
+    )
+    assert opened.round_number > 2
+    devices.send("a", opened)
+    assert watcher.head(4).serial > last.serial
