@@ -7,7 +7,7 @@ STAMP := $(VENV)/.fedtiny-setup
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: help setup demo test test-aarch64 check fix bench bench-femto bench-femto-live bench-ims bench-latency \
-	bench-soak bench-kills bench-coordinator-kills bench-overhead bench-fuzz chaos docs clean
+	bench-soak bench-kills bench-coordinator-kills bench-overhead bench-fuzz chaos bench-poison bench-strategies docs clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,7 +47,8 @@ fix: setup ## Mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: bench-femto bench-femto-live bench-ims bench-latency bench-soak bench-kills bench-coordinator-kills bench-overhead bench-fuzz chaos ## Run all benchmarks
+bench: bench-femto bench-femto-live bench-ims bench-latency bench-soak bench-kills bench-poison bench-strategies \
+	bench-coordinator-kills bench-overhead bench-fuzz chaos ## Run all benchmarks
 
 # FEDTINY_DATA names the data folder; each prints its table and writes benchmarks/results/NAME.json
 bench-femto: setup ## Detection on FEMTO and gearbox
@@ -79,6 +80,12 @@ bench-fuzz: setup ## A million hostile messages at the code and at live processe
 
 chaos: setup ## Thirty agents, coordinator and broker killed at random over a bad network (needs no data)
 	$(BIN)/python -m benchmarks.chaos
+
+bench-poison: setup ## Two of ten FEMTO devices poison: what each strategy and the screening keep
+	$(BIN)/python -m benchmarks.poison
+
+bench-strategies: setup ## All strategies against each other on FEMTO, rounds and buffered
+	$(BIN)/python -m benchmarks.strategies
 
 docs: setup ## Write docs/cli.md anew from the commands' help
 	$(BIN)/python -m fedtiny.commands docs/cli.md
