@@ -1,14 +1,14 @@
 """Kills the coordinator at random instants, takes its disk, ledger and clock away, and looks whether its books balance.
 
-Light devices answer every round over a real broker. The coordinator is SIGKILLed again and again, the broker with it
-in some lives, half of them in mode ``rounds`` and half in mode ``buffered``. A life is what ``fedtiny coordinator``
+Light devices answer every round over a real broker. The coordinator is SIGKILLed again and again, half of the times in
+mode ``rounds`` and half in mode ``buffered``; in some lives the broker is, too. A life is what ``fedtiny coordinator``
 calls, in a process of its own that is forked with everything imported, so that kills fall on the start of the work and
 not of Python. During the kills a resumed round waits 0.3 s instead of 6 s for what the broker delivers again: no life
-is long enough for more; the last life waits as it should. Run it with ``python -m benchmarks.coordinator_kills``.
+is long enough for more; the last life waits as it should. The full disk is a limit on the size of the process's files,
+which SQLite calls an I/O error. Run it with ``python -m benchmarks.coordinator_kills``.
 """
 
 import logging
-import multiprocessing
 import os
 import random
 import resource
@@ -17,24 +17,21 @@ import signal
 import sqlite3
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta, tzinfo
+from datetime import timedelta
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from benchmarks.books import audit, missing
 from benchmarks.common import versions, write_results
 from benchmarks.crowd import Crowd
+from benchmarks.life import FORKS, live
 from benchmarks.site import train_release
-from fedtiny import clock
 from fedtiny.broker import EmbeddedBroker
-from fedtiny.config import Config, load_config
-from fedtiny.coordinator import run_coordinator
+from fedtiny.config import load_config
 from fedtiny.federation import rounds
 from fedtiny.model.artifact import Release
 
@@ -47,64 +44,31 @@ DEVICES, QUORUM, DEADLINE_S, PAUSE_S = 8, 5, 1.0, 0.05
 HURRIED_S = 0.3  # instead of rounds.RESUME_S
 LOCKED_S, FULL_S = 10.0, 7.0  # the latter: beyond the first new attempt
 WITHIN_S = 60.0  # for what must come in the end
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["benchmarks.coordinator_kills"])
 
 
-def live(config: Config, release: Path, log: Path, resume_s: float, behind: timedelta) -> None:
-    """One life of a coordinator whose clock is ``behind``; it ends with the process that started it."""
-    logging.basicConfig(filename=log, level="INFO", format="%(asctime)s %(levelname)s %(message)s")
-    vars(rounds)["RESUME_S"] = resume_s
-    vars(clock)["datetime"] = _clock(behind)
-    stop = threading.Event()
-    threading.Thread(target=_follow_parent, args=(stop,), daemon=True).start()
-    run_coordinator(config, release, stop)
-
-
-def _follow_parent(stop: threading.Event) -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    stop.set()
-
-
-def _clock(behind: timedelta) -> type[datetime]:
-    class Behind(datetime):
-        @classmethod
-        def now(cls, tz: tzinfo | None = None) -> Self:
-            return super().now(tz) - behind
-
-    return Behind
-
-
-@dataclass
 class Scene:
     """A coordinator's folder, its broker and the devices that answer it."""
 
-    folder: Path
-    release: Path
-    mode: Literal["rounds", "buffered"]
-    broker: EmbeddedBroker
-    seed: int = SEED
-    crowd: Crowd = field(init=False)
-    log: Path = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.folder.mkdir()
-        self.state, self.log = self.folder / "coordinator", self.folder / "coordinator.log"
-        settings: dict[str, Any] = {"mode": self.mode, "rounds": 0, "quorum": QUORUM, "devices": DEVICES}
+    def __init__(
+        self, folder: Path, release: Path, mode: Literal["rounds", "buffered"], broker: EmbeddedBroker
+    ) -> None:
+        folder.mkdir()
+        self.state, self.log = folder / "coordinator", folder / "coordinator.log"
+        self._release, self._broker = release, broker
+        settings: dict[str, Any] = {"mode": mode, "rounds": 0, "quorum": QUORUM, "devices": DEVICES}
         settings |= {"deadline_s": DEADLINE_S, "pause_s": PAUSE_S, "strikes": 10**6}
-        name = self.folder.name
-        self.config = load_config(
-            None, fleet=name, state=self.state, broker__port=self.broker.port, coordinator=settings
+        self._config = load_config(
+            None, fleet=folder.name, state=self.state, broker__port=broker.port, coordinator=settings
         )
-        release = Release.open(self.release)
-        self.crowd = Crowd(self.config.broker, name, release, devices=DEVICES, seed=self.seed)
+        opened = Release.open(release)
+        self.crowd = Crowd(self._config.broker, folder.name, opened, devices=DEVICES, seed=SEED)
 
     @contextmanager
     def life(self, resume_s: float = rounds.RESUME_S, behind: timedelta = timedelta(0)) -> Iterator[ForkServerProcess]:
         """A coordinator that is killed at the end, wherever it is."""
-        process = FORKS.Process(target=live, args=(self.config, self.release, self.log, resume_s, behind), daemon=True)
+        process = FORKS.Process(
+            target=live, args=(self._config, self._release, self.log, resume_s, behind), daemon=True
+        )
         process.start()
         try:
             yield process
@@ -114,10 +78,10 @@ class Scene:
 
     def kill_broker(self) -> None:
         """And start it again, with all that it had."""
-        assert self.broker.pid is not None
-        os.kill(self.broker.pid, signal.SIGKILL)
-        self.broker.wait()
-        self.broker.start()
+        assert self._broker.pid is not None
+        os.kill(self._broker.pid, signal.SIGKILL)
+        self._broker.wait()
+        self._broker.start()
         self.crowd.reconnect()
 
     def open_round(self) -> int | None:
@@ -154,7 +118,7 @@ class Scene:
 
 def kill(scene: Scene, kills: int) -> dict[str, Any]:
     """Kill the coordinator ``kills`` times; figures, and under "wrong" what is not as it should be."""
-    chance, crowd = random.Random(scene.seed), scene.crowd
+    chance, crowd = random.Random(SEED), scene.crowd
     outages = open_at_death = other_round = idle = 0
     expected: int | None = None
     for _ in range(kills):
@@ -191,19 +155,19 @@ def hardship(scene: Scene) -> dict[str, Any]:
     said: dict[str, bool] = {}
     went_on: dict[str, bool] = {}
     with scene.life() as process:
-        went_on["at all"] = scene.goes_on()
+        went_on["at_all"] = scene.goes_on()
         with _full_disk(process, scene.state):
-            said["disk full"] = crowd.wait(scene.says("nothing is lost: going on from the ledger"), WITHIN_S)
+            said["disk_full"] = crowd.wait(scene.says("nothing is lost: going on from the ledger"), WITHIN_S)
             crowd.read(FULL_S)
-        went_on["disk full"] = scene.goes_on()
+        went_on["disk_full"] = scene.goes_on()
         since = scene.said()
         with closing(sqlite3.connect(scene.state / "ledger.sqlite", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             crowd.read(LOCKED_S)
-        said["ledger locked"] = crowd.wait(scene.says("locked by another process for more than 5 s", since), WITHIN_S)
-        went_on["ledger locked"] = scene.goes_on()
+        said["ledger_locked"] = crowd.wait(scene.says("locked by another process for more than 5 s", since), WITHIN_S)
+        went_on["ledger_locked"] = scene.goes_on()
         crowd.wait(lambda: crowd.rounds[-1].state == "open", WITHIN_S)
-    for name, behind in (("clock set back an hour", timedelta(hours=1)), ("clock right again", timedelta(0))):
+    for name, behind in (("clock_set_back_an_hour", timedelta(hours=1)), ("clock_right_again", timedelta(0))):
         since = scene.said()
         with scene.life(behind=behind):
             said[name] = crowd.wait(scene.says("resuming round", since), WITHIN_S)
@@ -215,8 +179,8 @@ def hardship(scene: Scene) -> dict[str, Any]:
     crowd.close()
     found["wrong"] |= {f"not_in_the_log_{what}": int(not true) for what, true in said.items()}
     found["wrong"] |= {f"rounds_did_not_go_on_{what}": int(not true) for what, true in went_on.items()}
-    lines = [line.split(" ", 2)[2] for line in scene.log.read_text().splitlines() if " ERROR " in line]
-    return {"errors_in_the_log": lines} | found
+    errors = {line.split("ledger.sqlite: ")[-1] for line in scene.log.read_text().splitlines() if " ERROR " in line}
+    return {"errors_in_the_log": sorted(errors)} | found
 
 
 @contextmanager
@@ -235,6 +199,7 @@ def _full_disk(process: ForkServerProcess, state: Path) -> Iterator[None]:
 def main() -> None:
     """Train a small release, kill, print and write the figures."""
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    logging.basicConfig(level="ERROR")  # of the devices' connections, which are meant to be lost
     began, results = time.monotonic(), {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -39,8 +39,8 @@ class Crowd(Observer):
         self._asked: set[tuple[str, int]] = set()
         self._due: list[tuple[float, Update]] = []
         self._sent: dict[int, Update] = {}  # by token, until acknowledged
+        self._unannounced: Base | None = Base(release_id=release.id, revision=0)
         super().__init__(broker, fleet, "crowd")
-        self._announce(Base(release_id=release.id, revision=0))
 
     def reconnect(self) -> None:
         """At once; what was not acknowledged is sent again, as a device's spool does."""
@@ -50,10 +50,11 @@ class Crowd(Observer):
             self._send(update)
 
     def read(self, seconds: float) -> None:
-        """As ever, and send the answers that are due."""
+        """As ever, and send the statuses and answers that are due."""
         until = time.monotonic() + seconds
         while True:
             now = time.monotonic()
+            self._announce()
             for update in [update for due, update in self._due if due <= now]:
                 self._send(update)
             self._due = [one for one in self._due if one[0] > now]
@@ -70,7 +71,7 @@ class Crowd(Observer):
         newer = message.revision > self.newest
         super()._take_head(message, event)
         if newer:
-            self._announce(Base(release_id=message.release_id, revision=message.revision))
+            self._unannounced = Base(release_id=message.release_id, revision=message.revision)
 
     def _take_round(self, message: RoundMessage) -> None:
         super()._take_round(message)
@@ -100,8 +101,10 @@ class Crowd(Observer):
         )
         return topics.update_topic(self._fleet, name, message.shards), codec.encode(update)
 
-    def _announce(self, base: Base) -> None:
-        for name in self._names:
+    def _announce(self) -> None:
+        """Every device's status, where it has come to another head."""
+        base, self._unannounced = self._unannounced, None
+        for name in self._names if base else ():
             status = DeviceStatus(device=name, state="online", phase="watching", base=base)
             self._connection.publish(
                 topics.device_topic(self._fleet, name, "status"), codec.encode(status), retain=True
