@@ -57,7 +57,9 @@ def unpack_statistics(payload: bytes, shape: tuple[int, ...], count: int) -> Sta
 
 
 def _inflate(payload: bytes, size: int) -> bytes:
-    """Decompress to exactly ``size`` bytes; never more, whatever the payload claims."""
+    """Decompress to exactly ``size`` bytes; never more, whatever the payload claims, nor from more than they take."""
+    if len(payload) > size + size // 64 + 64:  # empty blocks: it would be kept as it is
+        raise ProtocolError(f"update: payload of {len(payload)} bytes for {size}")
     try:
         inflater = zlib.decompressobj()
         raw = inflater.decompress(payload, size + 1)

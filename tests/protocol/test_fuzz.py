@@ -1,6 +1,7 @@
 """A short run of the fuzz, and what a long one has found. ``python -m benchmarks.fuzz`` throws a million messages."""
 
 import logging
+import zlib
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from fedtiny.errors import ProtocolError
 from fedtiny.federation.combine import Entry, check_update, combine
 from fedtiny.federation.local import LocalUpdate, compute_update
 from fedtiny.federation.strategies import strategy
-from fedtiny.federation.updates import pack_delta, pack_statistics
+from fedtiny.federation.updates import pack_delta, pack_statistics, unpack_delta
 from fedtiny.model.head import Head, statistics
 from fedtiny.protocol import codec, topics
 from fedtiny.protocol.messages import DeviceStatus
@@ -62,6 +63,15 @@ def test_a_loss_whose_sum_over_the_windows_is_infinite_is_refused(loss):
 def of_windows(rng, scale):
     hidden = rng.normal(size=(10, 2)).astype(np.float32)
     return pack_statistics(statistics(hidden, scale * rng.normal(size=(10, 4)).astype(np.float32)))
+
+
+def test_a_payload_that_is_padded_with_empty_blocks_is_refused():
+    good = zlib.compress(bytes(28), 0)
+    padded = good[:2] + b"\0\0\0\xff\xff" * 1000 + good[2:]
+    assert zlib.decompress(padded) == bytes(28)
+    assert not unpack_delta(good, (4, 3)).any()
+    with pytest.raises(ProtocolError, match="payload of 5039 bytes for 28"):
+        unpack_delta(padded, (4, 3))
 
 
 def statistics_of(rng, scale, *names, new=False):
