@@ -6,11 +6,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.fedtiny-setup
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help setup demo test test-aarch64 check fix bench bench-femto bench-femto-live bench-ims bench-latency \
-	bench-soak bench-kills bench-coordinator-kills bench-overhead bench-fuzz chaos bench-poison bench-strategies docs clean
+BENCHES := bench-femto bench-femto-live bench-ims bench-latency bench-soak bench-kills bench-poison bench-strategies \
+	bench-coordinator-kills bench-overhead bench-fuzz chaos
+
+.PHONY: help setup demo test test-aarch64 check fix bench $(BENCHES) docs clean
 
 help: ## Show this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 26
 
 setup: $(STAMP) ## Make .venv with everything in it; PYTHON=python3.12 chooses the interpreter
 
@@ -47,8 +49,7 @@ fix: setup ## Mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: bench-femto bench-femto-live bench-ims bench-latency bench-soak bench-kills bench-poison bench-strategies \
-	bench-coordinator-kills bench-overhead bench-fuzz chaos ## Run all benchmarks
+bench: $(BENCHES) ## Run all benchmarks, chaos included
 
 # FEDTINY_DATA names the data folder; each prints its table and writes benchmarks/results/NAME.json
 bench-femto: setup ## Detection on FEMTO and gearbox
