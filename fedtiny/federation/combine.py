@@ -11,7 +11,7 @@ from fedtiny.errors import ProtocolError, ReleaseError
 from fedtiny.federation.aggregators import State, fedavg
 from fedtiny.federation.local import LocalUpdate
 from fedtiny.federation.robust import krum
-from fedtiny.federation.screening import TINY, Contribution, Verdict, check_statistics, norm, screen
+from fedtiny.federation.screening import AGREEMENT, TINY, Contribution, Verdict, check_statistics, norm, screen
 from fedtiny.federation.strategies import Strategy
 from fedtiny.federation.updates import unpack_delta, unpack_statistics
 from fedtiny.model.head import Head, Statistics, solve
@@ -59,11 +59,12 @@ def combine(
     anchor: the release's own head, towards which ``ridge`` regularises. The output range covers what every device
     reconstructs.
 
-    Raises ProtocolError where the screening leaves nothing new, ReleaseError or ValueError where the numbers make no head.
+    Raises ProtocolError where the screening leaves nothing new, ReleaseError or ValueError where numbers make no head.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # such a head is refused
-        direction = strategy.function is not krum  # its head is one machine's: all others then point away from that one
-        verdict = screen(lambda: _contributions(strategy, entries(), head), direction) if screening else Verdict({})
+        verdict = Verdict({})
+        if screening:
+            verdict = screen(lambda: _contributions(strategy, entries(), head), _agreement(strategy))
 
         def kept() -> Iterator[Entry]:
             return (entry for entry in entries() if entry.device not in verdict.left_out)
@@ -97,6 +98,13 @@ def check_update(strategy: Strategy, update: LocalUpdate, head: Head, anchor: Ar
         combine(alone, lambda: [entry], head, anchor, {}, screening=False)
     except (ReleaseError, ValueError) as error:
         raise ProtocolError(f"update: makes no head: {error}") from None
+
+
+def _agreement(strategy: Strategy) -> float:
+    """From which agreement on the cohort's direction counts (see ``screen``)."""
+    if strategy.kind == "statistics":
+        return -1.0  # always: whole heads, and not what is left of them, have much in common
+    return 2.0 if strategy.function is krum else AGREEMENT  # krum's head is one machine's: others point away from it
 
 
 def _delta(entry: Entry, head: Head) -> Array:

@@ -7,8 +7,8 @@ of the cohort's median that were chosen on honest fleets (docs/adr/014-screening
 - Limited: norm, output range and weight count up to a multiple. No honest update is lost by that, and no device moves
   the head much further than an honest one.
 - Left out: what is beyond anything that an honest device sends, and what points away from the others. The latter can
-  be said only where these agree on a direction, as they do until the head is where the fleet wants it: from then on
-  deltas are what makes each machine different, and honest ones point away from each other.
+  be said of deltas only where these agree on a direction, as they do until the head is where the fleet wants it: from
+  then on deltas are what makes each machine different, and honest ones point away from each other.
 
 The direction is that of the cohort's geometric median: the sum of the deltas' unit vectors, in which every update
 counts the same whatever its norm. No more than two deltas are held at a time.
@@ -29,7 +29,7 @@ Array = NDArray[np.float32]
 FEWEST = 4
 LIMIT = 3.0  # times the cohort's median: norm, output and weight count up to that
 APART = 8.0  # times the cohort's median: norm, output or power beyond that is left out
-AGREEMENT = 0.04  # mean cosine between two updates from which on a cohort has a direction
+AGREEMENT = 0.04  # mean cosine between two deltas from which on a cohort has a direction
 AWAY = -0.1  # cosine to the direction of the others
 TINY = 1e-30  # instead of a norm of 0
 TARGET = 1e3  # root mean square of a standardised feature, of order 1, that cannot be
@@ -61,8 +61,11 @@ class Verdict:
     weight: float = inf
 
 
-def screen(cohort: Callable[[], Iterable[Contribution]], direction: bool = True) -> Verdict:
-    """Judge the updates of ``cohort``, which is run through three times; ``direction``: also by where they point."""
+def screen(cohort: Callable[[], Iterable[Contribution]], agreement: float = AGREEMENT) -> Verdict:
+    """Judge the updates of ``cohort``, which is run through three times.
+
+    agreement: the mean cosine between two of them from which on it is judged where one points.
+    """
     seen = [(c.device, norm(c.delta), c.output, c.power, c.weight) for c in cohort()]
     if len(seen) < FEWEST:
         return Verdict({})
@@ -73,17 +76,16 @@ def screen(cohort: Callable[[], Iterable[Contribution]], direction: bool = True)
         for device, value in zip(devices, values, strict=True):
             if value > APART * middle > 0:
                 left_out.setdefault(device, f"{what} {value:.4g}, the cohort's median {middle:.4g}")
-    if direction:
-        left_out |= _astray(lambda: (c for c in cohort() if c.device not in left_out))
+    left_out |= _astray(lambda: (c for c in cohort() if c.device not in left_out), agreement)
     return Verdict(left_out, *(LIMIT * (median(values) or inf) for values in (norms, outputs, weights)))
 
 
-def _astray(cohort: Callable[[], Iterable[Contribution]]) -> dict[str, str]:
+def _astray(cohort: Callable[[], Iterable[Contribution]], agreement: float) -> dict[str, str]:
     """Those of ``cohort`` that point away from where the others together point."""
     count, total = 0, np.zeros(1)
     for c in cohort():
         count, total = count + 1, total + _unit(c.delta)
-    if count < FEWEST or (float(total @ total) / count - 1) / (count - 1) < AGREEMENT:  # mean over all pairs
+    if count < FEWEST or (float(total @ total) / count - 1) / (count - 1) < agreement:  # mean over all pairs
         return {}
     found = {}
     for c in cohort():

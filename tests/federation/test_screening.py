@@ -71,6 +71,15 @@ def test_a_hostile_minority_is_left_out_with_the_reason_and_nobody_else(how, rng
     assert all(re.fullmatch(REASONS[how], reason) for reason in found.values()), found
 
 
+def test_a_cohort_without_a_direction_judges_none_unless_it_is_told_to(rng):
+    """Deltas of a fleet that has converged add up to nothing: each points away from what the others make together."""
+    updates = cohort(rng, 10, common=0)
+    middle = np.mean([one.delta for one in updates], axis=0)
+    updates = [replace(one, delta=one.delta - middle) for one in updates]
+    assert screen(lambda: iter(updates)).left_out == {}
+    assert len(screen(lambda: iter(updates), agreement=-1.0).left_out) == 10
+
+
 def test_a_device_of_two_updates_is_left_out_for_one_of_them(rng):
     updates = cohort(rng)
     assert left_out([*updates, replace(updates[3], delta=99 * updates[3].delta)]).keys() == {"pump-3"}
