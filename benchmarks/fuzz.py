@@ -11,7 +11,6 @@ import faulthandler
 import hashlib
 import json
 import logging
-import multiprocessing
 import os
 import shutil
 import subprocess
@@ -21,7 +20,9 @@ import time
 import traceback
 import warnings
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -168,9 +169,9 @@ def work(seed: int, count: int, prepared: Path, release: Path) -> Tally:
 def run_codec(count: int, folder: Path, release: Path, seed: int) -> list[Tally]:
     """``count`` messages by all workers, each with a seed of its own."""
     prepare(folder, Release.open(release))
-    shares = [(seed + worker, count // WORKERS, folder, release) for worker in range(WORKERS)]
-    with multiprocessing.get_context("spawn").Pool(WORKERS) as pool:
-        return pool.starmap(work, shares)
+    with ProcessPoolExecutor(WORKERS, get_context("spawn")) as pool:  # which notices a worker that dies
+        shares = [pool.submit(work, seed + worker, count // WORKERS, folder, release) for worker in range(WORKERS)]
+        return [share.result() for share in shares]
 
 
 def main() -> None:

@@ -209,7 +209,7 @@ def run_live(count: int, folder: Path, release_path: Path, seed: int) -> dict[st
     """Throw ``count`` messages; returns the figures, and under "wrong" what is not as it should be."""
     release = Release.open(release_path)
     with EmbeddedBroker(folder / "broker") as broker:
-        processes = _start(folder, broker.port, release_path)
+        processes = _start(folder, broker.port, release_path.absolute())
         try:
             return _fuzz(count, Books(folder / "coordinator"), broker, processes, release, seed)
         finally:
@@ -235,7 +235,11 @@ def _start(folder: Path, port: int, release: Path) -> list[Process]:
 def _fuzz(
     count: int, books: Books, broker: EmbeddedBroker, processes: list[Process], release: Release, seed: int
 ) -> dict[str, Any]:
-    wait(lambda: len(books.good_rounds()) >= 2, "the first rounds")
+
+    def reached(rounds: int) -> bool:
+        return all(process.measure() for process in processes) and len(books.good_rounds()) >= rounds
+
+    wait(lambda: reached(2), "the first rounds")
     before, bytes_before = len(books.good_rounds()), books.bytes()
     generator, chance, client = Generator(seed, release), random.Random(seed), RawClient(broker.port)
     forged = 0
@@ -264,7 +268,7 @@ def _fuzz(
     seconds = time.monotonic() - began
     during = len(books.good_rounds()) - before
     drained = _drain(client, books)
-    wait(lambda: len(books.good_rounds()) >= before + during + 2, "rounds afterwards")
+    wait(lambda: reached(before + during + 2), "rounds afterwards")
     for process in processes:
         memory[process.name].append(process.measure())
     client.close()
