@@ -61,13 +61,12 @@ def multi_krum(updates: Updates, state: State, *, share: float = 0.2) -> tuple[A
 def krum_scores(deltas: Array, hostile: int) -> NDArray[np.float64]:
     """Of each of n deltas, the sum of squared distances to its n - hostile - 2 nearest others; lower is better."""
     flat = deltas.reshape(len(deltas), -1)
-    nearest = max(len(flat) - hostile - 2, 1)
-    scores = np.zeros(len(flat))
+    distances = np.full((len(flat), len(flat)), np.inf)  # of an update to itself: it is not among its neighbours
     for i, one in enumerate(flat):
-        away = flat - one
-        distances = np.einsum("ij,ij->i", away, away, dtype=np.float64)
-        scores[i] = np.sort(np.delete(distances, i))[:nearest].sum()
-    return scores
+        away = flat[i + 1 :] - one
+        distances[i, i + 1 :] = distances[i + 1 :, i] = np.einsum("ij,ij->i", away, away)
+    distances.sort(axis=1)
+    return distances[:, : max(len(flat) - hostile - 2, 1)].sum(axis=1)
 
 
 def clipping(updates: Updates, state: State, *, quantile: float = 0.5) -> tuple[Array, State]:
