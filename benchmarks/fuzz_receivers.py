@@ -22,7 +22,7 @@ from fedtiny.ledger import Ledger
 from fedtiny.model.artifact import Release
 from fedtiny.monitor import FleetView
 from fedtiny.protocol import codec, topics
-from fedtiny.protocol.messages import HeadMessage, ReleaseMessage
+from fedtiny.protocol.messages import ReleaseMessage
 from fedtiny.protocol.signing import public_key
 from fedtiny.provisioning.certificates import certificate_pem, key_pem
 from fedtiny.signal.dataset import machine_features
@@ -116,20 +116,11 @@ class Receivers:
             taken |= self._release_opens(message)
         elif "/global/" in message.topic or VICTIM in message.topic:
             taken |= self._expecting(AGENT_TAKES, self.agent._receive, message)
-        if "/global/" not in message.topic or (message.topic.endswith("/head") and not self._leads(message)):
+        if "/global/" not in message.topic or message.topic.endswith("/head"):
             with self._ledger.transaction():
                 taken |= self._expecting(COORDINATOR_TAKES, self.coordinator._receive, message)
             self._step()
         return taken
-
-    def _leads(self, message: Hostile) -> bool:
-        """Whether the coordinator would go on from this head, as one whose ledger is older than its fleet."""
-        try:
-            head = codec.decode(HeadMessage, message.payload)
-        except ProtocolError:
-            return False
-        base = self.now.base
-        return message.retained and head.release_id == base.release_id and head.revision > base.revision
 
     def _expecting(self, errors: tuple[type[FedTinyError], ...], receive: Receive, message: Hostile) -> bool:
         try:
@@ -155,6 +146,7 @@ class Receivers:
     def _step(self) -> None:
         """What the coordinator does after each batch; heads that it makes go to the agent."""
         coordinator = self.coordinator
+        coordinator._adopt()
         coordinator._keeper.step()
         for kind, payload in coordinator._outgoing:
             if kind == "head":

@@ -265,7 +265,7 @@ class Coordinator(_Section):
     max_staleness: Annotated[int, Field(ge=0, le=1000)] | None = None
     deadline_s: Annotated[float, Field(gt=0, le=1e7)] = 60.0
     pause_s: Annotated[float, Field(ge=0, le=1e7)] = 0.0
-    proximal: Annotated[float, Field(gt=0, le=1e6)] = 0.3
+    proximal: Annotated[float, Field(ge=1e-6, le=1e6)] = 0.3
     screening: bool = True
     strikes: Positive = 3
 

@@ -127,7 +127,7 @@ class Coordinator:
                     self._receive(event)
                 except (ProtocolError, ReleaseError) as error:
                     kind = error.kind if isinstance(error, RefusedError) else "malformed"
-                    self._reject(kind, f"{event.topic}: {error}")
+                    self._reject(kind, f"{event.topic!r}: {error}")
         for event in batch:
             self._connection.acknowledge(event)
 

@@ -399,11 +399,11 @@ class Agent:
                 except (ProtocolError, ReleaseError) as error:
                     reason = str(error).split(":")[0]
                     kind = reason if reason in DISBELIEVED else event.topic.rsplit("/", 1)[-1]
-                    self._reject(kind, f"{event.topic}: {error}")
+                    self._reject(kind, f"{event.topic!r}: {error}")
                 except DataError as error:  # a release for another kind of sensor
                     if self._device.network is None:
                         raise
-                    self._reject("release", f"{event.topic}: {error}; going on with the release at hand")
+                    self._reject("release", f"{event.topic!r}: {error}; going on with the release at hand")
                 except StorageError as error:
                     self._reject("storage", f"{error}; going on without")
                 self._connection.acknowledge(event)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fedtiny.clock import utc_now
 from fedtiny.errors import ConfigError, FedTinyError, ProtocolError
-from fedtiny.ledger import PINNED, Ledger, RevisionRow
+from fedtiny.ledger import PINNED, SERIAL, Ledger, RevisionRow
 from fedtiny.model.artifact import Release
 from fedtiny.model.head import Head
 from fedtiny.protocol import codec, signing, topics
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 State = dict[str, NDArray[Any]]
-FURTHEST = 2**40  # revision: counting on must stay possible
+FURTHEST = 2**40  # revision or serial: counting on must stay possible
 
 
 class GlobalState:
@@ -33,13 +33,15 @@ class GlobalState:
         release: The current one.
         base: Its id and the newest revision.
         head: The head of that revision.
-        state: The aggregator's, for the next round.
+        made_by: The strategy that made it; None where no round did.
+        state: That strategy's, for the next round.
         payloads: The messages as they go out, by topic kind: release and head.
     """
 
     release: Release
     base: Base
     head: Head
+    made_by: str | None
 
     def __init__(self, fleet: str, ledger: Ledger, key: "Ed25519PrivateKey | None") -> None:
         self._fleet, self._ledger, self._key = fleet, ledger, key
@@ -116,7 +118,7 @@ class GlobalState:
             raise FedTinyError(f"release {self.release.id[:12]} has no revision {revision}")
         head = self._head_of(row, self.release)
         newest = self.base.revision
-        self._add_revision(self.release, newest + 1, head, newest, self._ledger.state(row) or {}, restores=revision)
+        self._add_revision(self.release, newest + 1, head, newest, {}, restores=revision)
         self.reload()
 
     # --- what the fleet has and this ledger lacks ---
@@ -125,8 +127,10 @@ class GlobalState:
         """Whether a head of the current release is newer than all that the ledger has; ProtocolError: it is none."""
         if message.release_id != self.base.release_id or message.revision <= self.base.revision:
             return False
-        if message.revision > FURTHEST:
-            raise ProtocolError(f"head: revision {message.revision}, which no fleet comes to")
+        if message.revision > FURTHEST or message.serial > FURTHEST:
+            raise ProtocolError(f"head: revision {message.revision}, serial {message.serial}, which no fleet comes to")
+        if 0 < message.serial <= int(self._ledger.setting(SERIAL) or 0):
+            raise ProtocolError(f"head: revision {message.revision} has the serial {message.serial}, given out already")
         from_message(message, self.release)
         return True
 
@@ -167,7 +171,8 @@ class GlobalState:
         head = self._ledger.payload(newest)
         self.payloads = {"release": self._ledger.payload(current), "head": head}
         self.release, self.base = release, Base(release_id=release.id, revision=newest.revision)
-        self.head = from_message(codec.decode(HeadMessage, head), release)
+        message = codec.decode(HeadMessage, head)
+        self.head, self.made_by = from_message(message, release), message.strategy
         self.state = self._ledger.state(newest) or {}
 
     def _head_of(self, row: RevisionRow, release: Release) -> Head:

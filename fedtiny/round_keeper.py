@@ -130,14 +130,19 @@ class RoundKeeper:
     def _aggregate(self) -> None:
         number, answered = self.rounds.number, set(self.rounds.answered)
         anchor, screening = self._global.release.head.weights, self._settings.screening
+        state = self._global.state if self._global.made_by == self._strategy.name else {}
         try:  # each was checked alone; together they may still not make a head
-            made = combine(
-                self._strategy, self._entries, self._global.head, anchor, self._global.state, screening=screening
-            )
+            made = combine(self._strategy, self._entries, self._global.head, anchor, state, screening=screening)
         except (ProtocolError, ReleaseError, ValueError) as error:
             self.abandon(f"abandoned: {error}")
             return
         used = answered - set(made.left_out)
+        if not used:
+            with self._ledger.transaction():
+                for device, why in made.left_out.items():
+                    self._leave_out(device, why)
+                self.abandon(f"abandoned: all {len(answered)} updates were left out by the screening")
+            return
         figures = self._figures(used)
         old = self.rounds.base
         base = Base(release_id=old.release_id, revision=old.revision + 1)
@@ -187,7 +192,8 @@ class RoundKeeper:
         release = self._global.release
         head = release.head
         if next(self._kept(), None) is not None:
-            head = combine(self._strategy, self._kept, head, head.weights, {}, screening=False).head
+            screening = self._settings.screening
+            head = combine(self._strategy, self._kept, head, head.weights, {}, screening=screening).head
         self._global.publish_head(head, {})
         self._global.reload()
 

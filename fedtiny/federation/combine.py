@@ -59,7 +59,7 @@ def combine(
     anchor: the release's own head, towards which ``ridge`` regularises. The output range covers what every device
     reconstructs.
 
-    Raises ProtocolError where the screening leaves nothing new, ReleaseError or ValueError where numbers make no head.
+    The head stays where the screening leaves nothing new. Raises ReleaseError or ValueError where numbers make none.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # such a head is refused
         verdict = Verdict({})
@@ -73,7 +73,7 @@ def combine(
         new = {entry.device for entry in entries() if entry.new}
         left_out = {device: why for device, why in verdict.left_out.items() if device in new}
         if left_out and len(left_out) == len(new):
-            raise ProtocolError(f"all {len(new)} updates were left out by the screening")
+            return Combined(head, state, left_out)
         if strategy.kind == "delta":
             deltas = (_limited_delta(entry, head, verdict) for entry in kept())
             step, state = strategy.function(deltas, state, **strategy.options)

@@ -99,11 +99,12 @@ class Interpreter:
                 experimental_preserve_all_tensors=True,
             )
             self._run.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise ReleaseError(f"{self.name} refuses the model: {str(error).splitlines()[0]}") from None
-        self._in = _Quantisation(self._run.get_input_details()[0])
-        self._out = _Quantisation(self._run.get_output_details()[0])
-        self._hidden = _Quantisation(next(t for t in self._run.get_tensor_details() if t["index"] == hidden_tensor))
+            self._in = _Quantisation(self._run.get_input_details()[0])
+            self._out = _Quantisation(self._run.get_output_details()[0])
+            self._hidden = _Quantisation(next(t for t in self._run.get_tensor_details() if t["index"] == hidden_tensor))
+        except (ValueError, RuntimeError, LookupError, StopIteration, MemoryError) as error:
+            said = str(error).splitlines()[:1] or [type(error).__name__]
+            raise ReleaseError(f"{self.name} refuses the model: {said[0]}") from None
         self._lowest, self._highest = (np.full_like(self._in.zero, end) for end in (-128, 127))
         self._fewest = package.fewest_rows
         self._resize(1)

@@ -80,6 +80,7 @@ class RoundMessage(Message):
     they are at most 256; left_out: how many of them the screening left out.
     """
 
+    max_bytes: ClassVar = 1024 * 1024  # with the names of some thousand that are invited
     round_number: Count
     state: Literal["open", "closed"]
     base: Base
@@ -90,7 +91,7 @@ class RoundMessage(Message):
     invited: tuple[Id, ...] | None = None
     min_examples: Annotated[int, Field(ge=1, le=10_000)] = 1
     signed: bool = False
-    proximal: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] = 0.3
+    proximal: Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)] = 0.3
     shards: Annotated[int, Field(ge=1, le=1024)] = 1
     deadline_s: Finite
     opened_utc: str

@@ -30,7 +30,7 @@ def work(release: Release, runtime: str, windows: np.ndarray, inputs: np.ndarray
 
     hidden, targets, split = watch.local_data()
     head = release.head.weights
-    update = compute_update("fedavg", head, hidden, targets, split, 0.3)
+    update = compute_update("delta", head, hidden, targets, split, 0.3)
     delta = unpack_delta(update.payload, head.shape)
     watch.set_head(Head(head + delta, update.output_min, update.output_max))
     tuned = scores(watch, features[RULES.learn :])

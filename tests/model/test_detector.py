@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from fedtiny.errors import DataError, ReleaseError
-from fedtiny.federation.combine import aggregate
+from fedtiny.federation.combine import Entry, combine
 from fedtiny.federation.local import compute_update
+from fedtiny.federation.strategies import strategy
 from fedtiny.metrics import auc
 from fedtiny.model.detector import Budget, Detector, split_index
 from fedtiny.model.head import Head, loss
@@ -35,10 +36,11 @@ def test_one_machine_from_learning_to_its_own_head(release, machine):
     assert np.mean(scores(detector, held_out) >= detector.threshold) < 0.3
 
     targets, _, hidden = detector.run(local)
-    update = compute_update("fedavg", release.head.weights, hidden, targets, split_index(len(local)), 0.3)
+    update = compute_update("delta", release.head.weights, hidden, targets, split_index(len(local)), 0.3)
     assert update.loss_after < update.loss_before
     before = detector.threshold
-    detector.network.set_head(aggregate("fedavg", [update], release.head, release.head.weights, 1e-3))
+    made = combine(strategy("fedavg", {}), lambda: [Entry("a", update)], release.head, release.head.weights, {})
+    detector.network.set_head(made.head)
     detector.rehead()
     assert detector.threshold != before
     targets, residuals, hidden = detector.run(held_out)

@@ -72,7 +72,7 @@ def test_ridge_over_any_split_is_ridge_over_the_pooled_data(cuts, seed):
         part = statistics(hidden[a:b], targets[a:b])
         parts.append(unpack_statistics(pack_statistics(part), anchor.shape, part.count))
     pooled = solve(statistics(hidden, targets), anchor, 1e-2)
-    assert np.abs(ridge(parts, anchor, 1e-2) - pooled).max() < 1e-5
+    assert np.abs(ridge(parts, anchor, pull=1e-2) - pooled).max() < 1e-5
 
 
 def test_forward_is_the_dense_layer(rng):
