@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterable
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -89,21 +90,35 @@ def _made_of_its_updates(ledger: Ledger, round_number: int, revision: int, name:
     return bool(message.revision == revision and message.num_examples == examples)
 
 
-def overdue(folder: Path, away: Iterable[tuple[float, float]]) -> dict[int, float]:
-    """Of the rounds that waited past their deadline, by how many seconds.
+@dataclass(frozen=True)
+class Wait:
+    """How long a closed round was open beyond its deadline, s, without the time in which the coordinator was away.
 
-    A round may take its deadline, all the time within it that the coordinator was dead or without its broker (``away``,
-    as (from, to), seconds since 1970), ``RESUME_S`` once more where there was any such time, and ``SLACK_S``.
+    returns: how many times it came back meanwhile.
+    """
+
+    round_number: int
+    beyond_s: float
+    returns: int
+
+    @property
+    def overdue(self) -> bool:
+        """Whether it was longer than may be: ``RESUME_S`` after each return, for what the broker delivers again."""
+        return self.beyond_s > self.returns * RESUME_S + SLACK_S
+
+
+def waits(folder: Path, away: Iterable[tuple[float, float]]) -> list[Wait]:
+    """Of all closed rounds, from the ledger's times, which are whole seconds.
+
+    away: when the coordinator was dead or without its broker, (from, to) in seconds since 1970.
     """
     absences = list(away)
-    late: dict[int, float] = {}
+    found = []
     with closing(Ledger(folder, guest=True)) as ledger:
         for number, opened_utc, closed_utc, deadline_s in ledger.execute(
             "SELECT number, opened_utc, closed_utc, deadline_s FROM rounds WHERE outcome IS NOT NULL"
         ):
             opened, closed = (datetime.fromisoformat(text).timestamp() for text in (opened_utc, closed_utc))
-            gone = sum(max(0.0, min(closed, end) - max(opened, begin)) for begin, end in absences)
-            excess = closed - opened - deadline_s - gone - (RESUME_S if gone else 0.0) - SLACK_S
-            if excess > 0:
-                late[number] = excess
-    return late
+            gone = [min(closed, end) - max(opened, begin) for begin, end in absences if begin < closed and end > opened]
+            found.append(Wait(number, closed - opened - deadline_s - sum(gone), len(gone)))
+    return found
