@@ -15,10 +15,11 @@ from pathlib import Path
 from fedtiny.clock import utc_now
 from fedtiny.config import Config
 from fedtiny.desk import Desk
-from fedtiny.errors import ProtocolError, ReleaseError, StorageError, TransportError
+from fedtiny.errors import ConfigError, ProtocolError, ReleaseError, StorageError, TransportError
 from fedtiny.federation.rounds import State, Watching
 from fedtiny.federation.strategies import strategy
 from fedtiny.global_state import GlobalState
+from fedtiny.identity import client_id
 from fedtiny.intake import Intake, RefusedError
 from fedtiny.ledger import PINNED, Ledger
 from fedtiny.model.artifact import Release
@@ -51,7 +52,10 @@ class Coordinator:
         trust, settings = config.trust, config.coordinator
         aggregation = strategy(settings.strategy, settings.options)
         key = None if trust.key is None else signing.load_key(trust.key)
-        self._keys = [*trust.coordinator, *([] if key is None else [signing.public_key(key)])]
+        own = [] if key is None else [signing.public_key(key)]
+        if trust.coordinator and not set(own) & set(trust.coordinator):
+            raise ConfigError("trust.key: not one of the keys under trust.coordinator; no device would follow")
+        self._keys = {*trust.coordinator, *own}
         self._global = GlobalState(config.fleet, ledger, key)
         self._global.start(release)
         self._intake = Intake(config, ledger, aggregation, self._global)
@@ -67,7 +71,7 @@ class Coordinator:
         topic = topics.fleet_topic(config.fleet, "status")
         self._connection = Connection(
             config.broker,
-            f"fedtiny-{config.fleet}-coordinator",
+            client_id(config, "coordinator"),
             subscriptions=[
                 *((topics.fleet_topic(config.fleet, kind), 1) for kind in RETAINED),
                 (topics.update_filter(config.fleet), 1),
@@ -133,6 +137,8 @@ class Coordinator:
 
     def _receive(self, event: Received) -> None:
         topic = topics.parse(event.topic)
+        if topic.fleet != self._config.fleet:
+            raise RefusedError("foreign", "it is of another fleet")
         if topic.kind == "status" and topic.device:
             status = codec.decode(DeviceStatus, event.payload)
             if status.device != topic.device:
@@ -146,12 +152,21 @@ class Coordinator:
             log.debug("%s answered (%d bytes)", topic.device, len(event.payload))
         elif event.retained and topic.device is None and topic.kind in RETAINED:
             if self._keys:
-                signing.verify(event.topic, event.payload, self._keys)
-            message = codec.decode(RETAINED[topic.kind], event.payload)
-            if isinstance(message, HeadMessage) and not self._global.is_newer(message):
-                return
-            if self._keys or topic.kind == "head":  # only devices with pinned keys heed serials and round numbers
+                signing.verify(event.topic, event.payload, [*self._keys])
+            if self._is_ahead(codec.decode(RETAINED[topic.kind], event.payload)):
                 self._retained[topic.kind] = event.payload
+
+    def _is_ahead(self, message: Message) -> bool:
+        """Whether the fleet has seen more than this ledger knows; without pinned keys devices heed revisions alone."""
+        match message:
+            case HeadMessage():
+                ahead = bool(self._keys) and message.serial > self._global.head_serial
+                return ahead or self._global.is_newer(message)
+            case ReleaseMessage():
+                return bool(self._keys) and message.serial > self._global.release_serial
+            case RoundMessage():
+                return bool(self._keys) and message.round_number > self._keeper.rounds.number
+        return False
 
     def _take_seat(self, status: DeviceStatus) -> None:
         """Tell the rounds whether a device takes part, and where it is."""
@@ -172,7 +187,7 @@ class Coordinator:
     def _adopt(self) -> None:
         """Go on from what the broker has retained, where this ledger is older: it was lost, or put back from a copy."""
         retained, self._retained = self._retained, {}
-        rounds, known = self._keeper.rounds, self._global.base
+        rounds = self._keeper.rounds
         if "round" in retained:
             number = codec.decode(RoundMessage, retained["round"]).round_number
             if number > rounds.number:
@@ -181,19 +196,23 @@ class Coordinator:
                 rounds.number = number
         if "head" in retained:
             self._abandon_older()
-            self._global.adopt_head(retained["head"])
-            self._keeper.rebase()
-            newer = self._global.base.revision
-            log.warning("the fleet is at revision %d, this ledger knew %d: adopted", newer, known.revision)
-            self._announce()
+            if self._global.is_newer(message := codec.decode(HeadMessage, retained["head"])):
+                self._global.adopt_head(retained["head"])
+            if self._keys:  # devices heed serials: one above the newest that they have seen
+                self._ledger.outrun(message.serial)
+                self._global.restore_head(self._global.base.revision)
+            self._go_on(f"at revision {message.revision}, serial {message.serial}")
         if "release" in retained:
-            serial = codec.decode(ReleaseMessage, retained["release"]).serial
-            if serial > self._global.release_serial:
-                self._abandon_older()
-                self._global.republish(serial, retained["release"])
-                self._keeper.rebase()
-                log.warning("the fleet has seen serial %d: release %s goes out above it", serial, known.release_id[:12])
-                self._announce()
+            self._abandon_older()
+            self._ledger.outrun(serial := codec.decode(ReleaseMessage, retained["release"]).serial)
+            self._global.publish_release(self._global.release, "above what the fleet has seen")
+            self._go_on(f"at a release of serial {serial}")
+
+    def _go_on(self, fleet: str) -> None:
+        self._keeper.rebase()
+        self._announce()
+        base = self._global.base
+        log.warning("the fleet is %s: going on at release %s, revision %d", fleet, base.release_id[:12], base.revision)
 
     def _abandon_older(self) -> None:
         if self._keeper.rounds.state is State.OPEN:

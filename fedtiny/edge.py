@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections import Counter, deque
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from fedtiny.errors import ConfigError, DataError, ProtocolError, ReleaseError, 
 from fedtiny.evidence import Evidence
 from fedtiny.federation.participant import Phase
 from fedtiny.health import HealthMeter
+from fedtiny.identity import client_id
 from fedtiny.model.alarm import AlarmLife
 from fedtiny.model.artifact import Manifest, Release
 from fedtiny.model.explain import contributions, top_bands
@@ -94,11 +95,13 @@ class Agent:
             self._check_source(self._device.network.release)
         status = self._topic("status")
         fleet = [(topics.fleet_topic(config.fleet, kind), 0) for kind in ("release", "head", "round")]
+        subscriptions = [*fleet, (status, 0), (self._topic("command"), 1)]
+        self._topics = {topic for topic, _ in subscriptions}
         offline = DeviceStatus(device=config.device, state="offline", boot_id=self._boot_id)
         self._connection = Connection(
             config.broker,
-            f"fedtiny-{config.fleet}-{config.device}",
-            subscriptions=[*fleet, (status, 0), (self._topic("command"), 1)],
+            client_id(config, config.device),
+            subscriptions=subscriptions,
             will=(status, codec.encode(offline)),
             persistent=True,
             manual_ack=True,
@@ -410,6 +413,8 @@ class Agent:
 
     def _receive(self, event: Received) -> None:
         device, kind = self._device, topics.parse(event.topic).kind
+        if event.topic not in self._topics:  # a broker may send what nobody has subscribed to
+            raise ProtocolError("not for this device")
         if kind == "command" and event.retained:
             raise ProtocolError("a retained command would act at every connect")
         body = device.guard.body(kind, event.topic, event.payload)
@@ -426,7 +431,7 @@ class Agent:
                 self._answer()
         elif kind == "round":
             message = codec.decode(RoundMessage, body)
-            device.guard.see("round", message.round_number)
+            device.guard.see("round", message.serial, message.round_number)
             self._round, device.proximal = message, message.proximal
             self._answer()
         elif kind == "command":
@@ -547,8 +552,10 @@ class Agent:
         """The broker has a message: send on what waits behind it."""
         message = self._outbox.published(token)
         if message is not None and message.kind == "update":
-            number = codec.decode(UpdateMessage, message.payload).round_number
-            log.info("round %d: update %s delivered", number, hashlib.sha256(message.payload).hexdigest()[:12])
+            digest = hashlib.sha256(message.payload).hexdigest()[:12]
+            with suppress(ProtocolError):  # spooled by another version
+                number = codec.decode(UpdateMessage, message.payload).round_number
+                log.info("round %d: update %s delivered", number, digest)
         self._deliver()
 
     def _publish_status(self, state: str = "online") -> None:

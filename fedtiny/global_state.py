@@ -5,13 +5,14 @@ only; whatever brings an older head or release back does it as a new revision.
 """
 
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from fedtiny.clock import utc_now
 from fedtiny.errors import ConfigError, FedTinyError, ProtocolError
-from fedtiny.ledger import PINNED, SERIAL, Ledger, RevisionRow
+from fedtiny.ledger import PINNED, Ledger, RevisionRow
 from fedtiny.model.artifact import Release
 from fedtiny.model.head import Head
 from fedtiny.protocol import codec, signing, topics
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 State = dict[str, NDArray[Any]]
-FURTHEST = 2**40  # revision or serial: counting on must stay possible
+FURTHEST = 2**40  # revision: counting on must stay possible
 
 
 class GlobalState:
@@ -33,6 +34,7 @@ class GlobalState:
         release: The current one.
         base: Its id and the newest revision.
         head: The head of that revision.
+        release_serial, head_serial: Under which both were published.
         made_by: The strategy that made it; None where no round did.
         state: That strategy's, for the next round.
         payloads: The messages as they go out, by topic kind: release and head.
@@ -51,6 +53,10 @@ class GlobalState:
     def start(self, given: Release | None) -> None:
         """Go on where the ledger is; ``given`` is published where the ledger has never seen it."""
         current = self._ledger.current_release()
+        if (
+            current is None and self._key is not None
+        ):  # above all that an earlier ledger has given out, devices remember
+            self._ledger.outrun(int(time.time()))
         if current is not None:
             self._load(Release(self._ledger.release_data(current.release_id)))
         if given is not None and (current is None or given.id not in self._ledger.releases()):
@@ -63,13 +69,6 @@ class GlobalState:
             )
         if self._key is not None and not self._signed():
             self.publish_release(self.release, "signed with another key")
-
-    @property
-    def release_serial(self) -> int:
-        """Of the current release, as it was published last."""
-        row = self._ledger.current_release()
-        assert row is not None
-        return row.serial
 
     def _signed(self) -> bool:
         assert self._key is not None
@@ -127,10 +126,8 @@ class GlobalState:
         """Whether a head of the current release is newer than all that the ledger has; ProtocolError: it is none."""
         if message.release_id != self.base.release_id or message.revision <= self.base.revision:
             return False
-        if message.revision > FURTHEST or message.serial > FURTHEST:
-            raise ProtocolError(f"head: revision {message.revision}, serial {message.serial}, which no fleet comes to")
-        if 0 < message.serial <= int(self._ledger.setting(SERIAL) or 0):
-            raise ProtocolError(f"head: revision {message.revision} has the serial {message.serial}, given out already")
+        if message.revision > FURTHEST:
+            raise ProtocolError(f"head: revision {message.revision}, which no fleet comes to")
         from_message(message, self.release)
         return True
 
@@ -140,25 +137,13 @@ class GlobalState:
         row = RevisionRow(
             release_id=message.release_id,
             revision=message.revision,
-            serial=message.serial,
+            serial=self._ledger.next_serial(),
             parent=message.parent,
             restores=message.restores,
             created_utc=utc_now(),
         )
-        with self._ledger.transaction():
-            self._ledger.outrun(message.serial)
-            self._ledger.add_revision(row, payload)
+        self._ledger.add_revision(row, payload)
         self.reload()
-
-    def republish(self, serial: int, payload: bytes) -> None:
-        """Let the current release count where the fleet has seen the ``serial`` of the release in ``payload``."""
-        self._ledger.outrun(serial)
-        if codec.decode(ReleaseMessage, payload).release_id == self.release.id:
-            now = utc_now()
-            self._ledger.publish_release(serial, self.release.id, self.release.data, payload, "adopted", now)
-            self.reload()
-        else:
-            self.publish_release(self.release, "above another that the fleet has seen")
 
     def reload(self) -> None:
         """Take the newest head from the ledger."""
@@ -170,6 +155,7 @@ class GlobalState:
         assert current is not None
         head = self._ledger.payload(newest)
         self.payloads = {"release": self._ledger.payload(current), "head": head}
+        self.release_serial, self.head_serial = current.serial, newest.serial
         self.release, self.base = release, Base(release_id=release.id, revision=newest.revision)
         message = codec.decode(HeadMessage, head)
         self.head, self.made_by = from_message(message, release), message.strategy

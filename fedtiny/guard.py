@@ -29,9 +29,9 @@ class Guard:
     def __init__(self, trust: Trust, saved: Mapping[str, Any]) -> None:
         self._coordinator, self._operator = trust.coordinator, trust.operator
         pinned_before = saved.get("coordinator", ())
-        self._newest: dict[str, int] = {}
+        self._newest: dict[str, tuple[int, ...]] = {}
         if not set(trust.coordinator).isdisjoint(pinned_before):
-            self._newest.update(saved["newest"])
+            self._newest.update({kind: tuple(number) for kind, number in saved["newest"].items()})
         self._commands: list[tuple[int, str]] = [
             (issued_ms if trust.operator else 0, command_id) for issued_ms, command_id in saved.get("commands", ())
         ]
@@ -51,13 +51,14 @@ class Guard:
         }.get(kind)
         return signing.verify(topic, payload, keys) if keys else payload
 
-    def see(self, kind: Literal["release", "head", "round"], number: int) -> None:
+    def see(self, kind: Literal["release", "head", "round"], *number: int) -> None:
         """Note the number of what has come; ProtocolError "replay: ..." where there was a newer one."""
-        newest = self._newest.get(kind, 0)
+        newest = self._newest.get(kind, (0,) * len(number))
         if not self._coordinator or number == newest:
             return
         if number < newest:
-            raise ProtocolError(f"replay: {kind} {number}, {newest} has been seen")
+            said, known = (" ".join(map(str, numbers)) for numbers in (number, newest))
+            raise ProtocolError(f"replay: {kind} {said}, {known} has been seen")
         self._newest[kind] = number
         self.unsaved = True
 

@@ -21,7 +21,7 @@ from fedtiny.protocol.messages import Base, RoundMessage
 
 log = logging.getLogger(__name__)
 MOST_NAMES = 256  # of the devices that answered, in a round's message
-SPENT = "rounds on the data at hand"  # setting
+SPENT, CLOSED = "rounds on the data at hand", "last closed round"  # settings
 CHANCE = random.SystemRandom()
 Publish = Callable[[str, bytes], None]
 
@@ -47,21 +47,18 @@ class RoundKeeper:
         pinned = ledger.setting(PINNED) is not None
         self.rounds = Rounds(rules_of(self._settings), state.base, completed=spent, pinned=pinned)
         self._opened_utc = ""
-        self._outcome: str | None = None  # of the last round, where it was of this release
         last = ledger.last_round()
         if last is not None:
             self.rounds.number, self._opened_utc = last.number, last.opened_utc
             if last.outcome is None:
                 self._resume(last)
-            elif last.release_id == state.release.id:
-                self._outcome = last.outcome
 
     def _resume(self, last: RoundRow) -> None:
         base, settings = self.rounds.base, self._settings
         here = (base.release_id, base.revision, settings.strategy, settings.mode)
         if (last.release_id, last.revision, last.strategy, last.mode) != here:
-            self._outcome = "abandoned: release, head or strategy changed"
-            self._close_in_ledger(self._outcome)
+            outcome = "abandoned: release, head or strategy changed"
+            self._close_in_ledger(outcome, self._message("closed", outcome))
             return
         answered = self._ledger.answered(last.number)
         since = datetime.fromisoformat(utc_now()) - datetime.fromisoformat(last.opened_utc)
@@ -71,10 +68,11 @@ class RoundKeeper:
 
     def announce(self) -> None:
         """Publish the round that is open, or how the last one ended."""
+        closed = self._ledger.setting(CLOSED)
         if self.rounds.state is State.OPEN:
             self._publish_round(self._message("open"))
-        elif self._outcome is not None:
-            self._publish_round(self._message("closed", self._outcome))
+        elif closed is not None:
+            self._publish_round(RoundMessage.model_validate_json(closed))
 
     def step(self) -> None:
         """Do what is due."""
@@ -107,25 +105,22 @@ class RoundKeeper:
 
     def abandon(self, outcome: str) -> None:
         """Close the open round without a head."""
-        self._close_in_ledger(outcome)
+        message = self._message("closed", outcome)
+        self._close_in_ledger(outcome, message)
         log.warning("round %d: %s", self.rounds.number, outcome)
-        self._close(None, self._message("closed", outcome))
+        self.rounds.close(None, time.monotonic())
+        self._publish_round(message)
 
-    def _close_in_ledger(self, outcome: str) -> None:
+    def _close_in_ledger(self, outcome: str, message: RoundMessage) -> None:
         with self._ledger.transaction():
             self._ledger.close_round(self.rounds.number, utc_now(), outcome)
             self._ledger.settle(self.rounds.number, "abandoned", outcome)
-
-    def _close(self, base: Base | None, message: RoundMessage) -> None:
-        self.rounds.close(base, time.monotonic())
-        self._outcome = message.outcome
-        self._publish_round(message)
+            self._ledger.set_setting(CLOSED, message.model_dump_json())
 
     def rebase(self, completed: int = 0) -> None:
         """Go on from a head or release that no round has made, as after ``completed`` rounds on the data at hand."""
         self.rounds.rebase(self._global.base, completed)
         self._ledger.set_setting(SPENT, str(completed))
-        self._outcome = None
 
     def _aggregate(self) -> None:
         number, answered = self.rounds.number, set(self.rounds.answered)
@@ -159,10 +154,12 @@ class RoundKeeper:
                 number, utc_now(), outcome, losses=figures.losses, bytes_up=figures.bytes_up, made=base.revision
             )
             self._ledger.set_setting(SPENT, str(self.rounds.completed + 1))
+            self._ledger.set_setting(CLOSED, closed.model_dump_json())
         self._global.reload()
         log.info("round %d: %d devices, loss %.4f -> %.4f, %s", number, len(used), *figures.losses, outcome)
         self._publish("head", self._global.payloads["head"])
-        self._close(base, closed)
+        self.rounds.close(base, time.monotonic())
+        self._publish_round(closed)
 
     def _leave_out(self, device: str, why: str) -> None:
         number, most = self.rounds.number, self._settings.strikes
@@ -222,6 +219,7 @@ class RoundKeeper:
         names = tuple(sorted(rounds.answered)) if state == "closed" and len(rounds.answered) <= MOST_NAMES else ()
         return RoundMessage(
             round_number=rounds.number,
+            serial=self._global.head_serial,
             state=state,
             base=rounds.base,
             strategy=settings.strategy,

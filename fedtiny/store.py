@@ -2,12 +2,15 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from fedtiny.errors import ConfigError, StorageError
+
+LOCK_ATTEMPTS = 5
 
 
 def atomic_write(path: Path, data: bytes, mode: int = 0o666) -> None:
@@ -43,8 +46,12 @@ def locked(folder: Path) -> Iterator[IO[str]]:
     except OSError as error:
         raise ConfigError(f"state folder {folder}: {error.strerror}") from None
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ConfigError(f"state folder {folder} is in use by another process") from None
+        for attempt in range(LOCK_ATTEMPTS):  # somebody may hold it for an instant, to see whether it is held
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if attempt == LOCK_ATTEMPTS - 1:
+                    raise ConfigError(f"state folder {folder} is in use by another process") from None
+                time.sleep(0.02)
         yield file

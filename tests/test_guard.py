@@ -64,6 +64,17 @@ def test_while_one_key_replaces_another_what_the_first_has_signed_still_counts()
     guard.see("release", 501)
 
 
+def test_rounds_come_in_the_order_of_their_heads_and_then_of_their_numbers():
+    guard = Guard(PINNED, {})
+    guard.see("round", 7, 900)
+    guard = again(guard)
+    guard.see("round", 8, 1)  # a ledger that begins anew counts its rounds anew, above the serials of the old one
+    guard.see("round", 8, 2)
+    for serial, number in ((8, 1), (7, 901)):
+        with pytest.raises(ProtocolError, match="replay: round"):
+            guard.see("round", serial, number)
+
+
 def test_a_coordinator_set_up_anew_with_a_key_of_its_own_counts_from_the_beginning():
     guard = Guard(PINNED, {})
     guard.see("release", 500)

@@ -19,6 +19,7 @@ from fedtiny.protocol.messages import Base, UpdateMessage
 
 SETTLE_S = 2.0
 RESUME_S = 6.0  # a broker delivers again what was not acknowledged within 5 s
+LATEST_S = 60.0  # after its deadline a round that is resumed is given no more time
 
 
 class State(Enum):
@@ -189,19 +190,22 @@ class Rounds:
     def resume(self, answered: Collection[str], invited: frozenset[str] | None, left_s: float) -> None:
         """Go on with round ``number`` after a restart, ``left_s`` before its deadline, from ``listening`` on.
 
-        Who is online, and what waits at the broker, is known ``RESUME_S`` after that: it closes no sooner.
+        Who is online, and what waits at the broker, is known ``RESUME_S`` after that: it closes no sooner, unless its
+        deadline is ``LATEST_S`` past.
         """
         self._require(State.IDLE)
         self.answered, self.invited = set(answered), invited
         self.state, self._complete_after, self._deadline = State.OPEN, inf, inf
-        self._resuming = min(max(left_s, RESUME_S), max(self.rules.deadline_s, RESUME_S))
+        least = max(0.0, min(RESUME_S, left_s + LATEST_S))
+        self._resuming = min(max(left_s, least), max(self.rules.deadline_s, RESUME_S))
 
     def listening(self, now: float) -> None:
         """The connection stands (again): devices and their updates come in from here on."""
         if self.state is not State.OPEN:
             return
         if self._resuming is not None:
-            self._complete_after, self._deadline = now + RESUME_S, now + self._resuming
+            self._deadline = now + self._resuming
+            self._complete_after = min(now + RESUME_S, self._deadline)
             self._resuming = None
         elif self._deadline < inf:
             self._deadline = max(self._deadline, now + RESUME_S)

@@ -9,7 +9,7 @@ from fedtiny.errors import StorageError
 from fedtiny.ledger.devices import Devices
 from fedtiny.ledger.objects import Objects
 from fedtiny.ledger.orders import Orders
-from fedtiny.ledger.releases import SERIAL, Releases
+from fedtiny.ledger.releases import Releases
 from fedtiny.ledger.rounds import Rounds
 from fedtiny.ledger.rows import (
     PINNED,
@@ -26,7 +26,6 @@ from fedtiny.ledger.updates import Updates
 
 __all__ = [
     "PINNED",
-    "SERIAL",
     "DeviceRow",
     "Fate",
     "Ledger",

@@ -25,7 +25,7 @@ def decode(kind: type[M], payload: bytes) -> M:
 
     A signature in front is skipped unseen: ``signing.verify`` comes before this where keys are pinned.
     """
-    body = signing.split(payload)[1]
+    body = signing.split(payload, kind.encoding)[1]
     if len(body) > kind.max_bytes:
         raise ProtocolError(f"{kind.__name__}: {len(body)} bytes, at most {kind.max_bytes} expected")
     try:

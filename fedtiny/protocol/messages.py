@@ -74,7 +74,8 @@ class RoundMessage(Message):
     """``global/round``: the open round, or its outcome once closed.
 
     kind: what the strategy asks of a device. mode: ``rounds`` asks for one update to ``base``; ``buffered`` for one to
-    every base that a device comes to, as long as that is at most max_staleness revisions old. deadline_s: 0 for none.
+    every base that a device comes to, as long as that is at most max_staleness revisions old. serial: that of the head
+    at ``base``; with the round's number behind it, the order in which rounds come. deadline_s: 0 for none.
     invited: the devices that are asked; None for all. min_examples: a device with fewer windows to fit on stays out.
     signed: updates need the device's certificate and signature. updates: how many came; answered: from whom, where
     they are at most 256; left_out: how many of them the screening left out.
@@ -82,6 +83,7 @@ class RoundMessage(Message):
 
     max_bytes: ClassVar = 1024 * 1024  # with the names of some thousand that are invited
     round_number: Count
+    serial: Count = 0
     state: Literal["open", "closed"]
     base: Base
     strategy: StrategyName

@@ -25,18 +25,23 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
 CONTEXT = b"fedtiny/v1 signed message\0"
-_PREFIX = re.compile(rb'\x58\x40(?P<raw>.{64})|\{"ed25519":"(?P<hex>[0-9a-f]{128})"\}\n', re.DOTALL)
+Encoding = Literal["json", "cbor"]
+_LINE = re.compile(rb'\{"ed25519":"([0-9a-f]{128})"\}\n')
 
 
-def split(payload: bytes) -> tuple[bytes | None, bytes]:
-    """(signature or None, body) of a message as it came; nothing is verified."""
-    match = _PREFIX.match(payload)
-    if match is None:
-        return None, payload
-    return match["raw"] or bytes.fromhex(match["hex"].decode()), payload[match.end() :]
+def split(payload: bytes, encoding: Encoding) -> tuple[bytes | None, bytes]:
+    """(signature or None, body) of a message as it came; nothing is verified.
+
+    Each encoding has one form of prefix: a message that could come in two would count as two.
+    """
+    if encoding == "cbor":
+        signed = payload[:2] == b"\x58\x40" and len(payload) >= 66
+        return (payload[2:66], payload[66:]) if signed else (None, payload)
+    line = _LINE.match(payload)
+    return (None, payload) if line is None else (bytes.fromhex(line[1].decode()), payload[line.end() :])
 
 
-def sign(topic: str, body: bytes, key: "Ed25519PrivateKey", encoding: Literal["json", "cbor"]) -> bytes:
+def sign(topic: str, body: bytes, key: "Ed25519PrivateKey", encoding: Encoding) -> bytes:
     """``body`` with its signature in front, as it goes to ``topic``."""
     signature = key.sign(_covered(topic, body))
     if encoding == "cbor":
@@ -51,7 +56,7 @@ def verify(topic: str, payload: bytes, keys: Sequence[str]) -> bytes:
     """
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-    signature, body = _signed(payload)
+    signature, body = _signed(topic, payload)
     covered = _covered(topic, body)
     if any(_good(Ed25519PublicKey.from_public_bytes(base64.b64decode(key)), signature, covered) for key in keys):
         return body
@@ -67,7 +72,7 @@ def verify_device(topic: str, payload: bytes, certificate_der: bytes, ca: "Certi
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-    signature, body = _signed(payload)
+    signature, body = _signed(topic, payload)
     try:
         certificate = x509.load_der_x509_certificate(certificate_der)
     except (ValueError, x509.InvalidVersion):
@@ -149,8 +154,8 @@ def _covered(topic: str, body: bytes) -> bytes:
     return b"%b%b\0%b" % (CONTEXT, topic.encode(), body)
 
 
-def _signed(payload: bytes) -> tuple[bytes, bytes]:
-    signature, body = split(payload)
+def _signed(topic: str, payload: bytes) -> tuple[bytes, bytes]:
+    signature, body = split(payload, "cbor" if topics.parse(topic).kind in topics.CBOR_KINDS else "json")
     if signature is None:
         raise ProtocolError("signature: missing")
     return signature, body

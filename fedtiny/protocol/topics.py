@@ -15,6 +15,7 @@ ROOT = "fedtiny/v1"
 ID_PATTERN = r"[a-z0-9][a-z0-9_-]{0,62}"
 GLOBAL_KINDS = ("release", "head", "round", "status")
 DEVICE_KINDS = ("status", "score", "alarm", "command")
+CBOR_KINDS = ("release", "head", "update")  # the others are JSON
 
 _ID = re.compile(ID_PATTERN)
 _TOPIC = re.compile(

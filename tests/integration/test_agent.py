@@ -17,14 +17,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from benchmarks.kills import DEVICE, LEARN, SAMPLES, run_kills, write_fleet
-from fedtiny.config import load_config
+from fedtiny.config import Config, Trust, load_config
 from fedtiny.device import KEY, STORE, Device
 from fedtiny.device_store import DeviceStore
+from fedtiny.edge import Agent, Run
+from fedtiny.errors import ProtocolError
 from fedtiny.model.artifact import Release, sealed
 from fedtiny.preflight import preflight
 from fedtiny.protocol import codec, signing, topics
 from fedtiny.protocol.messages import Base, Command, HeadMessage, ReleaseMessage, RoundMessage, UpdateMessage
 from fedtiny.signal.simulator import CHANNELS, design_machine
+from fedtiny.sources import open_source
 from fedtiny.transport import Received
 
 pytestmark = pytest.mark.slow
@@ -430,7 +433,7 @@ def test_a_pinned_agent_believes_its_fleet_alone_and_nothing_of_the_past(
     data, log = play(healthy(20)), tmp_path / f"{DEVICE}.log"
     process = agent(DEVICE, "--config", pinned, "--data", data, "--hold-for-revision", 99)
     announce(watcher, release_message(release, 1), key=None)
-    logged(log, "refused: fedtiny/v1/plant/global/release: signature: missing")
+    logged(log, "refused: 'fedtiny/v1/plant/global/release': signature: missing")
     announce(watcher, release_message(release, 5))
     learned(watcher)
     announce(watcher, head_message(release, 2, 6), STRANGER)
@@ -465,6 +468,16 @@ def test_a_pinned_agent_believes_its_fleet_alone_and_nothing_of_the_past(
     logged(log, "command: re-baseline")
     assert log.read_text().count("command: acknowledge") == 1
     assert not [m for t, m in watcher.seen if t.kind == "update" and m.round_number == 7]
+
+
+def test_an_agent_heeds_only_its_own_topics_whatever_a_broker_sends(tmp_path):
+    settings = Config(device="fan-08", fleet=FLEET, state=tmp_path, trust=Trust(operator=(signing.public_key(OPERATOR),)))
+    one = Agent(settings, open_source(settings), Run())
+    body = codec.encode(Command(action="acknowledge", id="1", issued_ms=1))
+    for fleet, device in ((FLEET, "another"), ("another", "fan-08")):
+        topic = topics.device_topic(fleet, device, "command")
+        with pytest.raises(ProtocolError, match="not for this device"):
+            one._receive(Received(topic, signing.sign(topic, body, OPERATOR, "json"), retained=False, mid=1, qos=1))
 
 
 @one_broker

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from fedtiny.federation.updates import pack_delta, pack_statistics
@@ -289,11 +290,22 @@ def test_a_signed_fleet_goes_on_above_all_that_it_has_seen_when_the_ledger_is_lo
     process.wait()
     shutil.rmtree(tmp_path / "coordinator")
     watcher.seen.clear()
-    devices.say("a", revision=3)
     coordinator(*arguments)
-    opened = watcher.until(
-        lambda t, m: t.kind == "round" and m.state == "open" and m.base.revision == 3, "a round at 3"
-    )
-    assert opened.round_number > 2
+    head = watcher.until(lambda t, m: t.kind == "head" and m.revision == 4, "the fleet's head, above all that was")
+    assert (head.weights, head.restores) == (last.weights, 3)
+    assert head.serial > last.serial
+    devices.say("a", revision=4)
+    opened = watcher.until(lambda t, m: t.kind == "round" and m.state == "open" and m.base.revision == 4, "a round")
+    assert (opened.serial, opened.round_number) > (last.serial, 2)
     devices.send("a", opened)
-    assert watcher.head(4).serial > last.serial
+    watcher.head(5)
+
+
+def test_a_coordinator_whose_key_nobody_follows_says_so(broker, start, release_path, tmp_path):
+    stranger = signing.public_key(Ed25519PrivateKey.generate())
+    init_fleet(tmp_path / "fleet", FLEET, "localhost")
+    key = tmp_path / "fleet" / "coordinator" / "key.pem"
+    (tmp_path / "s.toml").write_text(f'[trust]\nkey = "{key}"\ncoordinator = ["{stranger}"]\n')
+    process = start("coordinator", "--release", release_path, "--config", tmp_path / "s.toml", "--state", tmp_path / "c")
+    assert process.wait(30) == 1
+    assert "no device would follow" in (tmp_path / "log").read_text()

@@ -52,6 +52,16 @@ def test_a_signed_message_is_its_body_behind_a_prefix_that_other_readers_skip(to
         assert codec.decode(type(message), came) == message
 
 
+@EACH
+def test_a_message_has_one_signed_form(topic, message):
+    body = codec.encode(message)
+    another = sign(topic, body, KEY, "json" if message.encoding == "cbor" else "cbor")
+    with pytest.raises(ProtocolError, match="signature: missing"):
+        verify(topic, another, PINNED)
+    with pytest.raises(ProtocolError):
+        codec.decode(type(message), another)
+
+
 @given(which=st.sampled_from(SIGNED), data=st.data())
 def test_a_change_of_any_byte_is_refused(which, data):
     topic, message = which
