@@ -105,6 +105,7 @@ class EmbeddedBroker:
             self._state.mkdir(parents=True, exist_ok=True)
             self._take_lock()
             self._port = _free_port(self.host, self._port)
+            self._fleet_read = self._fleet and _version(self._fleet)
             self._configure()
             arguments = [executable, "-c", "nats-server.conf"]
             with (self._state / "nats-server.err").open("wb") as errors:
@@ -128,9 +129,12 @@ class EmbeddedBroker:
 
     def refresh(self) -> None:
         """Give out the rights anew where the fleet has changed: who was revoked is disconnected."""
-        if self._process is not None and self._fleet is not None and self._fleet_read != _version(self._fleet):
+        if self._process is None or self._fleet is None:
+            return
+        if (version := _version(self._fleet)) != self._fleet_read:
             self._configure()
             self._process.send_signal(signal.SIGHUP)
+            self._fleet_read = version  # not before: what could not be written is tried again
 
     def stop(self) -> None:
         """End it: SIGTERM, and SIGKILL when that is not enough."""
@@ -151,7 +155,6 @@ class EmbeddedBroker:
     def _configure(self) -> None:
         secured = {"tls": "", "authorization": ""}
         if self._fleet is not None:
-            self._fleet_read = _version(self._fleet)
             files = json.dumps(str(self._fleet / "broker.pem")), json.dumps(str(self._fleet / "broker.key"))
             secured = {"tls": _TLS % files, "authorization": _AUTHORIZATION % nats.users(read_registry(self._fleet))}
             atomic_write(self._state / "clients-ca.pem", _client_authorities(self._fleet))
@@ -186,21 +189,36 @@ class EmbeddedBroker:
 
 
 def run_broker(host: str, port: int | None, state: Path, fleet_folder: Path | None = None) -> None:
-    """``fedtiny broker``: run until SIGINT or SIGTERM. ``port``: None for the fleet's, 1883 without a fleet."""
+    """``fedtiny broker``: run until SIGINT or SIGTERM. ``port``: None for the fleet's, 1883 without a fleet.
+
+    Raises ConfigError for a fleet whose staff has a port of its own, which this broker has not.
+    """
     if fleet_folder is None and not _is_loopback(host):
         print(f"warning: {host} is open to the network, without authentication or TLS", file=sys.stderr)
+    scheme, usual = "mqtt", PORT
+    if fleet_folder is not None:
+        fleet = read_registry(fleet_folder / "broker")
+        if fleet.port != fleet.staff_port:
+            raise ConfigError(
+                f"{fleet_folder}: made for Mosquitto, with ports {fleet.port} and {fleet.staff_port}; the embedded "
+                "broker has one for all: make the fleet with fedtiny fleet init --embedded"
+            )
+        scheme, usual = "mqtts", fleet.port
     if port is None:
-        port = PORT if fleet_folder is None else read_registry(fleet_folder / "broker").port
-    scheme = "mqtt" if fleet_folder is None else "mqtts"
+        port = usual
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with EmbeddedBroker(state, host=host, port=port, fleet_folder=fleet_folder) as broker:
             print(f"broker listens on {scheme}://{host}:{broker.port}, state in {state}", flush=True)
+            said = ""
             while (code := broker.wait(WATCH_S)) is None:
                 try:
                     broker.refresh()
+                    said = ""
                 except FedTinyError as error:
-                    print(f"warning: {error}; everybody keeps the rights that he has", file=sys.stderr)
+                    if said != str(error):
+                        said = str(error)
+                        print(f"warning: {said}; until then everybody keeps the rights that he has", file=sys.stderr)
             raise TransportError(f"nats-server ended by itself, code {code}; see {state / 'nats-server.log'}")
     except KeyboardInterrupt:
         return

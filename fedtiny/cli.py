@@ -184,7 +184,7 @@ def edge_tell(device: str, action: str, config_file: Path | None, **overrides: A
     from fedtiny.tell import tell
 
     tell(config, device, action)
-    click.echo(f"{device}: {action}")
+    click.echo(f"{device}: {action}, handed to the broker")
 
 
 @edge.command("score", epilog="Example: fedtiny edge score recordings/ --release release.tflite --json")

@@ -1,5 +1,6 @@
 """Who a device is: its key and certificate, and what is wrong with them before anybody refuses them."""
 
+import hmac
 import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -40,6 +41,22 @@ def own_identity(trust: Trust) -> Identity | None:
     return Identity(signing.load_key(trust.key), certificate)
 
 
+def client_id(config: Config, name: str) -> str:
+    """The MQTT client id of ``name``, a device or "coordinator": the same at every start.
+
+    Who connects by the id of another ends its connection and, with a clean session, loses it the messages that wait
+    (MQTT 3.1.1, 3.1.2.4). So where there is a private key, the id ends in what only its holder can tell: an HMAC
+    (RFC 2104) under the key's file. ConfigError where that cannot be read.
+    """
+    plain, key = f"fedtiny-{config.fleet}-{name}", config.broker.key or config.trust.key
+    if key is None:
+        return plain
+    try:
+        return f"{plain}-{hmac.digest(key.read_bytes(), plain.encode(), 'sha256').hex()[:16]}"
+    except OSError as error:
+        raise ConfigError(f"{key}: cannot be read: {error.strerror}") from None
+
+
 def check_identity(config: Config) -> str:
     """What ``config`` says of keys and certificates, in a line; ConfigError names the first thing that is wrong."""
     broker, trust = config.broker, config.trust
@@ -50,23 +67,30 @@ def check_identity(config: Config) -> str:
         _check_time(broker.ca, signing.load_certificate(broker.ca))
     if trust.key is not None:
         signing.load_key(trust.key)
+    if trust.certificate is not None:
+        _check_holder(trust.certificate, config)
     for certificate, key in dict.fromkeys([(broker.certificate, broker.key), (trust.certificate, trust.key)]):
         if certificate is not None and key is not None:
-            ends = _check_pair(certificate, key, config)
+            ends = _check_pair(certificate, key)
             found.append(f"{certificate} is good until {ends:%Y-%m-%d}")
     return ", ".join(found)
 
 
-def _check_pair(path: Path, key: Path, config: Config) -> datetime:
-    """Check a certificate of this device and its key; returns when the certificate ends."""
+def _check_holder(path: Path, config: Config) -> None:
+    """Check that updates signed under this certificate count as this device's; a broker may know it by another."""
     certificate, ca = signing.load_certificate(path), config.trust.devices
-    if certificate.public_key() != signing.load_any_key(key).public_key():
-        raise ConfigError(f"{path}: not the certificate of the key in {key}")
     if ca is not None and not signing.issued_by(certificate, signing.load_certificate(ca)):
         raise ConfigError(f"{path}: not issued by the CA in {ca}")
     name = signing.common_name(certificate)
     if config.device is not None and name != config.device:
         raise ConfigError(f"{path}: it is of {name!r}, this device is {config.device!r}")
+
+
+def _check_pair(path: Path, key: Path) -> datetime:
+    """Check a certificate and its key; returns when the certificate ends."""
+    certificate = signing.load_certificate(path)
+    if certificate.public_key() != signing.load_any_key(key).public_key():
+        raise ConfigError(f"{path}: not the certificate of the key in {key}")
     return _check_time(path, certificate)
 
 

@@ -2,13 +2,14 @@
 
 import tempfile
 import time
-import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from fedtiny.config import Config
-from fedtiny.errors import FedTinyError
-from fedtiny.identity import check_identity
+from fedtiny.errors import ConfigError, FedTinyError
+from fedtiny.identity import check_identity, client_id
+from fedtiny.store import locked
 
 SAMPLES_S = 3.0  # a sensor on a stream gives some by then, a folder or a slow node need not
 ANSWER_S = 10.0  # a broker that takes longer to accept a connection is as good as away
@@ -87,18 +88,29 @@ def _source(config: Config) -> str:
 
 
 def _broker(config: Config) -> str:
-    """A whole connection: a broker that wants a certificate says so only behind the handshake."""
+    """A whole connection: a broker that wants a certificate says so only behind the handshake.
+
+    It is the agent's own, for a broker may know a device by its certificate alone: its session is gone on with, and
+    nothing in it acknowledged. A running agent would be thrown out.
+    """
     from fedtiny.transport import Connected, Connection, Disconnected
 
-    where = f"{config.broker.host}:{config.broker.port}"
-    connection = Connection(config.broker, f"check-{uuid.uuid4().hex[:12]}", subscriptions=())
-    connection.start()
-    try:
+    where, device = f"{config.broker.host}:{config.broker.port}", config.device or "device"
+    folder = config.state_folder(device)
+    with ExitStack() as last:
+        if (folder / "lock").exists():
+            try:
+                last.enter_context(locked(folder))
+            except ConfigError as error:
+                return f"{where} not tried, for that would throw a running agent out: {error}"
+        connection = Connection(
+            config.broker, client_id(config, device), subscriptions=(), persistent=True, manual_ack=True
+        )
+        last.callback(connection.stop, timeout_s=0)
+        connection.start()
         match connection.next_event(ANSWER_S):
             case Connected():
                 return f"{where} accepts us{', encrypted' if config.broker.ca else ''}"
             case Disconnected(reason):
                 raise FedTinyError(reason)
         raise FedTinyError(f"{where}: no answer in {ANSWER_S:g} s")
-    finally:
-        connection.stop(timeout_s=0)

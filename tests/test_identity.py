@@ -1,5 +1,6 @@
 """What a device signs with; how ``edge check`` speaks of it is in test_preflight."""
 
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -9,9 +10,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from fedtiny.config import Trust
+from fedtiny.config import Broker, Config, Trust
 from fedtiny.errors import ConfigError
-from fedtiny.identity import own_identity
+from fedtiny.identity import client_id, own_identity
 from fedtiny.protocol.signing import public_key
 
 KEY = Ed25519PrivateKey.generate()
@@ -57,3 +58,17 @@ def test_a_device_that_signs_reads_no_certificates(trust):
         "sys.exit('cryptography.x509' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, trust.key, trust.certificate], check=True)
+
+
+def test_a_client_id_is_the_same_at_every_start_and_not_to_be_told_by_others(trust, tmp_path):
+    plain = client_id(Config(fleet="plant"), "coordinator")
+    assert plain == "fedtiny-plant-coordinator"
+    own = client_id(Config(fleet="plant", trust=trust), "coordinator")
+    assert re.fullmatch(rf"{plain}-[0-9a-f]{{16}}", own)
+    files = {"ca": tmp_path / "ca.pem", "certificate": trust.certificate, "key": trust.key}
+    assert client_id(Config(fleet="plant", trust=trust, broker=Broker(**files)), "coordinator") == own
+    trust.key.write_bytes(b"another")
+    assert client_id(Config(fleet="plant", trust=trust), "coordinator") != own
+    trust.key.unlink()
+    with pytest.raises(ConfigError, match=r"key\.pem: cannot be read: No such file"):
+        client_id(Config(fleet="plant", trust=trust), "coordinator")

@@ -10,6 +10,7 @@ from cryptography.x509.oid import NameOID
 from fedtiny.broker import EmbeddedBroker
 from fedtiny.config import load_config
 from fedtiny.preflight import preflight
+from fedtiny.store import locked
 
 
 def findings(**settings) -> dict[str, tuple[bool, str]]:
@@ -45,6 +46,16 @@ def test_a_broker_that_refuses():
         port = unused.getsockname()[1]
         fine, text = findings(device="fan-08", broker__port=port)["broker"]
     assert (fine, text) == (False, f"broker 127.0.0.1:{port} cannot be reached: Connection refused")
+
+
+def test_a_running_agent_is_left_alone(tmp_path):
+    """A second connection of its device would throw it out."""
+    with locked(tmp_path):
+        fine, text = findings(device="fan-08", state=tmp_path, broker__port=9)["broker"]
+    assert fine
+    assert text.startswith("127.0.0.1:9 not tried")
+    assert text.endswith(f"state folder {tmp_path} is in use by another process")
+    assert not findings(device="fan-08", state=tmp_path, broker__port=9)["broker"][0]
 
 
 # --- keys and certificates ---
@@ -102,6 +113,19 @@ def test_what_is_wrong_with_a_certificate_is_named(identity, given, words):
     fine, text = trust(identity(**given))
     assert not fine
     assert words in text
+
+
+def test_a_broker_may_know_the_device_by_another_name(identity, tmp_path):
+    """As services do that take certificates of their own only."""
+    settings = identity("arn-4711", ca=Ed25519PrivateKey.generate())
+    theirs = {
+        name: (tmp_path / f"{name}.pem").rename(tmp_path / f"their-{name}.pem") for name in ("certificate", "key")
+    }
+    settings = identity() | {f"broker__{name}": path for name, path in theirs.items()}
+    fine, text = trust(settings)
+    assert fine, text
+    assert f"{tmp_path}/their-certificate.pem is good until" in text
+    assert not trust(settings | {f"trust__{name}": path for name, path in theirs.items()})[0]
 
 
 def test_what_is_wrong_with_files_is_named(identity, tmp_path):

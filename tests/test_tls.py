@@ -19,7 +19,7 @@ from fedtiny.transport import Connected, Connection, Disconnected
 
 @pytest.fixture
 def authority() -> Authority:
-    return Authority.create("authority", 1)
+    return Authority.create("authority", 100)
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ class Authority:
         """A new one that signs its own certificate, valid for ``years`` from now."""
         key, subject = Ed25519PrivateKey.generate(), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         certificate = (
-            _builder(subject, subject, key.public_key(), x509.random_serial_number(), years)
+            _builder(subject, subject, key.public_key(), x509.random_serial_number(), _in(years))
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_key_usage(signs=True), critical=True)
             .sign(key, None)
@@ -58,7 +58,10 @@ class Authority:
     def issue(
         self, name: str, key: Ed25519PublicKey, usage: Usage, years: float, host: str | None = None
     ) -> x509.Certificate:
-        """A certificate for the holder of ``key``; a server's also for ``host``, a DNS name or an IP address."""
+        """A certificate for the holder of ``key``; a server's also for ``host``, a DNS name or an IP address.
+
+        It is good for ``years``, and not longer than the authority.
+        """
         serial = x509.random_serial_number()
         subject = x509.Name(
             [
@@ -66,9 +69,10 @@ class Authority:
                 x509.NameAttribute(NameOID.SERIAL_NUMBER, serial_text(serial)),
             ]
         )
+        ends = min(_in(years), self.certificate.not_valid_after_utc)
         authority = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
         builder = (
-            _builder(subject, self.certificate.subject, key, serial, years)
+            _builder(subject, self.certificate.subject, key, serial, ends)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(signs=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([_PURPOSES[usage]]), critical=False)
@@ -108,8 +112,12 @@ def serial_text(serial: int) -> str:
     return f"{serial:040x}"
 
 
+def _in(years: float) -> datetime:
+    return datetime.now(UTC) + years * YEAR
+
+
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: Ed25519PublicKey, serial: int, years: float
+    subject: x509.Name, issuer: x509.Name, key: Ed25519PublicKey, serial: int, ends: datetime
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
@@ -118,7 +126,7 @@ def _builder(
         .public_key(key)
         .serial_number(serial)
         .not_valid_before(NOT_BEFORE)
-        .not_valid_after(datetime.now(UTC) + years * YEAR)
+        .not_valid_after(ends)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 

@@ -142,14 +142,11 @@ def revoke(folder: Path, name: str) -> None:
     The embedded broker ends its connections at once. Mosquitto wants the new files of ``broker/`` and a restart.
     """
     with FleetFolder.opened(folder) as fleet:
-        newest = fleet.newest(name)
-        if newest.role == "coordinator":
+        if fleet.newest(name).role == "coordinator":
             raise ConfigError("the coordinator cannot be revoked: every device has its key; make a new fleet")
         fleet.revoke(name)
         fleet.publish()
-        home = fleet.home(name, newest.role)
-        if home.exists():
-            home.rename(folder / "revoked" / f"{name}-{newest.serial[:8]}")
+        fleet.put_away(name)
 
 
 def _check_host(host: str) -> None:
@@ -173,6 +170,8 @@ def _add(
             f"{name!r} has a certificate until {valid[-1].not_after:%Y-%m-%d}; not overwritten. A new one for the same "
             f"key: fedtiny fleet renew {name}. A new key: fedtiny fleet revoke {name}, then add it again"
         )
+    if any(one.name == name for one in fleet.registry.certificates):  # a revoke that was cut short left the folder
+        fleet.put_away(name)
     if home.exists():
         raise ConfigError(f"{home}: exists already; not overwritten")
     key = Ed25519PrivateKey.generate()

@@ -103,6 +103,13 @@ class FleetFolder:
             for one in self.registry.certificates
         )
 
+    def put_away(self, name: str) -> None:
+        """Move the folder of ``name``, whose certificates count no more, to ``revoked/``."""
+        newest = self.newest(name)
+        home = self.home(name, newest.role)
+        if home.exists():
+            home.rename(self.path / "revoked" / f"{name}-{newest.serial[:8]}")
+
     def certify_broker(self, key: Ed25519PublicKey, years: float) -> Path:
         """Write the broker's certificate, for the host that the fleet knows it by."""
         certificate = self.authority("staff").issue("broker", key, "server", years, self.registry.host)

@@ -6,13 +6,22 @@ side: somebody who sees the topic gets a marker that was sent afterwards, and no
 
 import re
 import socket
+import subprocess
+import sys
 import tempfile
+import time
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedtiny import config, tls
+from fedtiny.identity import client_id
+from fedtiny.ledger import Ledger
+from fedtiny.preflight import preflight
+from fedtiny.protocol import codec
+from fedtiny.protocol.messages import Base, UpdateMessage
 from fedtiny.protocol.topics import device_topic, everything_filter, fleet_topic, update_filter
 from fedtiny.provisioning.certificates import Authority, certificate_pem, key_pem
 from fedtiny.provisioning.fleet import add_device
@@ -253,7 +262,7 @@ def test_a_will_on_a_topic_of_others_does_nothing(site, join, until):
 
 
 def test_the_client_id_of_another_gives_nothing_away(site, join, connect, wait_for, until):
-    """Mosquitto does not even mind it; the embedded broker ends the other's connection, which comes back."""
+    """Even to who knows it. Mosquitto does not mind; at the embedded broker the other has to connect again."""
     command, name = of("pump-07", "command"), f"fedtiny-{FLEET}-pump-07"
     operator = join("operator", EVERYTHING)
     victim = join("pump-07", command, client_id=name, persistent=True)
@@ -275,6 +284,82 @@ def test_the_client_id_of_another_gives_nothing_away(site, join, connect, wait_f
             assert not isinstance(event, Received)
     back = connect(site.of("pump-07"), name, command, persistent=True)
     until(back, b"while it is away")
+
+
+def id_of(site, name: str) -> str:
+    return client_id(config.Config(fleet=FLEET, broker=site.of(name)), name)
+
+
+def test_a_clean_session_under_the_name_of_another_takes_nothing_from_it(site, join, connect, wait_for, until):
+    """By the id of another it would end that one's session, with all that waits in it."""
+    sender, operator = join("pump-08"), join("operator", EVERYTHING)
+    members = {"coordinator": update_filter(FLEET), "pump-07": of("pump-07", "command")}
+    for name, waits_for in members.items():
+        join(name, waits_for, client_id=id_of(site, name), persistent=True).stop()
+    sender.publish(update("pump-08"), b"waits")
+    operator.publish(of("pump-07", "command"), b"waits")
+    assert sender.drain(10)
+    assert operator.drain(10)
+    for thief in ("pump-09", "operator"):
+        for name in members:
+            wait_for(connect(site.of(thief), f"fedtiny-{FLEET}-{name}"), Connected)
+    for name, waits_for in members.items():
+        until(connect(site.of(name), id_of(site, name), waits_for, persistent=True), b"waits")
+
+
+@contextmanager
+def coordinator(site, release_path):
+    """The real one, killed at the end; its ledger is in ``state``."""
+    command = [sys.executable, "-m", "fedtiny.cli", "coordinator", "--release", release_path, "--state", "state"]
+    with Path("log").open("a") as log:
+        process = subprocess.Popen(
+            [*command, "--config", site.fleet / "coordinator" / "fedtiny.toml"], stdout=log, stderr=log
+        )
+        try:
+            yield
+        finally:
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.slow
+def test_nobody_takes_updates_from_a_coordinator_that_is_away(site, join, connect, wait_for, release_path):
+    device, operator = join("pump-07"), join("operator", STATUS)
+    with coordinator(site, release_path):
+        while b'"online"' not in wait_for(operator, Received, 60).payload:
+            pass
+    message = UpdateMessage(
+        device="pump-07",
+        round_number=1,
+        base=Base(release_id="0" * 64, revision=0),
+        kind="delta",
+        num_examples=10,
+        payload=b"a delta",
+        output_min=-1.0,
+        output_max=1.0,
+        loss_before=1.0,
+        loss_after=0.5,
+    )
+    device.publish(update("pump-07"), codec.encode(message))
+    assert device.drain(10)
+    for thief in ("pump-08", "operator"):
+        wait_for(connect(site.of(thief), f"fedtiny-{FLEET}-coordinator"), Connected)
+    deadline = time.monotonic() + 60
+    with coordinator(site, release_path), closing(Ledger(Path("state"), guest=True)) as ledger:
+        while not ledger.updates_of("pump-07", 1):
+            assert time.monotonic() < deadline, Path("log").read_text()
+            time.sleep(0.1)
+
+
+def test_a_check_leaves_what_waits_for_the_agent(site, join, connect, until, tmp_path):
+    command, name = of("pump-07", "command"), id_of(site, "pump-07")
+    operator = join("operator", EVERYTHING)
+    join("pump-07", command, client_id=name, persistent=True).stop()
+    operator.publish(command, b"while it is away")
+    assert operator.drain(10)
+    given = config.load_config(site.fleet / "devices" / "pump-07" / "fedtiny.toml", state=tmp_path / "state")
+    assert {one.what: one.fine for one in preflight(given)}["broker"]
+    until(connect(site.of("pump-07"), name, command, persistent=True), b"while it is away")
 
 
 def test_a_big_release_and_a_burst_of_small_messages_arrive_over_tls(join, until):

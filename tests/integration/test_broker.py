@@ -11,7 +11,7 @@ import pytest
 
 from fedtiny import broker as broker_module
 from fedtiny import config
-from fedtiny.broker import EmbeddedBroker, accepts_clients
+from fedtiny.broker import EmbeddedBroker, accepts_clients, run_broker
 from fedtiny.errors import ConfigError, TransportError
 from fedtiny.provisioning.fleet import add_device, init_fleet, revoke
 from fedtiny.transport import Connected, Connection, Disconnected, Received
@@ -131,6 +131,31 @@ def test_a_running_broker_follows_the_fleet(tmp_path, unused_port, wait_for):
         device.stop(timeout_s=0)
         process.send_signal(signal.SIGTERM)
     assert process.returncode == 0
+
+
+def test_who_was_revoked_goes_though_his_rights_could_not_be_written_at_first(tmp_path, unused_port, wait_for):
+    fleet = tmp_path / "fleet"
+    init_fleet(fleet, "plant", "127.0.0.1", port=unused_port, staff_port=unused_port)
+    where = config.load_config(add_device(fleet, "pump-07") / "fedtiny.toml").broker
+    with EmbeddedBroker(tmp_path / "state", port=unused_port, fleet_folder=fleet) as broker:
+        device = Connection(where, "device", subscriptions=[])
+        device.start()
+        wait_for(device, Connected)
+        revoke(fleet, "pump-07")
+        authority = fleet / "broker" / "staff-ca.pem"
+        away = authority.rename(tmp_path / "away.pem")
+        with pytest.raises(ConfigError, match=r"staff-ca\.pem: No such file"):
+            broker.refresh()
+        away.rename(authority)
+        broker.refresh()
+        wait_for(device, Disconnected)
+        device.stop(timeout_s=0)
+
+
+def test_a_fleet_for_mosquitto_is_named(tmp_path):
+    init_fleet(tmp_path / "fleet", "plant", "127.0.0.1")
+    with pytest.raises(ConfigError, match=r"fleet: made for Mosquitto, with ports 8883 and 8884.* --embedded"):
+        run_broker("127.0.0.1", None, tmp_path / "state", tmp_path / "fleet")
 
 
 def test_with_a_fleet_nothing_else_is_open(tmp_path):

@@ -205,8 +205,33 @@ def test_a_revoked_device_is_on_the_list_and_can_be_added_anew(fleet):
     assert certificate(add_device(fleet, "pump-07")).serial_number not in gone
 
 
+def test_no_certificate_outlives_its_authority(fleet):
+    folder = add_device(fleet, "pump-07", years=40)
+    ends = certificate(fleet / "ca", "devices.pem").not_valid_after_utc
+    assert certificate(folder).not_valid_after_utc == ends
+    assert read_registry(fleet / "broker").valid("pump-07")[-1].not_after == ends
+
+
 class PowerCut(BaseException):
     pass
+
+
+@pytest.mark.parametrize("finish", [revoke, lambda fleet, name: None], ids=["revoked again", "added at once"])
+def test_a_revoke_that_was_cut_short_stands_in_nobodys_way(fleet, monkeypatch, finish):
+    def cut(*arguments):
+        raise PowerCut
+
+    folder = add_device(fleet, "pump-07")
+    old = public_key(folder)
+    with monkeypatch.context() as power:
+        power.setattr(type(fleet), "rename", cut)
+        with pytest.raises(PowerCut):
+            revoke(fleet, "pump-07")
+    assert folder.exists()
+    finish(fleet, "pump-07")
+    assert public_key(add_device(fleet, "pump-07")) != old
+    [gone] = (fleet / "revoked").iterdir()
+    assert public_key(gone) == old
 
 
 def test_a_device_is_added_whole_or_can_be_added_again(fleet, monkeypatch):
