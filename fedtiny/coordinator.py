@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections import Counter
+from math import inf
 from pathlib import Path
 
 from fedtiny.clock import utc_now
@@ -18,7 +19,7 @@ from fedtiny.desk import Desk
 from fedtiny.errors import ConfigError, ProtocolError, ReleaseError, StorageError, TransportError
 from fedtiny.federation.rounds import State, Watching
 from fedtiny.federation.strategies import strategy
-from fedtiny.global_state import GlobalState
+from fedtiny.global_state import FURTHEST, GlobalState
 from fedtiny.identity import client_id
 from fedtiny.intake import Intake, RefusedError
 from fedtiny.ledger import PINNED, Ledger
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 TICK_S = 0.25
 BATCH = 64  # messages
 FLUSH_EVERY_S = 5.0  # what devices say of themselves to the ledger, what the fleet is to its topic
+LISTEN_S = 1.0  # after connecting, before anything is said: what the fleet is at comes first
 RETAINED: dict[str, type[Message]] = {"release": ReleaseMessage, "head": HeadMessage, "round": RoundMessage}
 RETRY_S = 5.0  # until a ledger that could not be written is tried again
 
@@ -66,7 +68,8 @@ class Coordinator:
         self._unsaved: dict[str, str] = {}  # device -> its newest status, JSON
         self._outgoing: list[tuple[str, bytes]] = []
         self._retained: dict[str, bytes] = {}  # what the broker has of the global topics
-        self._online = False
+        self._online, self._listening_from = False, inf
+        self._furthest = 0  # revision that devices say they are at
         self._flush_due = 0.0
         topic = topics.fleet_topic(config.fleet, "status")
         self._connection = Connection(
@@ -90,16 +93,27 @@ class Coordinator:
         try:
             while not stop.is_set():
                 self._take(self._gather())
-                self._adopt()
+                if not self._online and time.monotonic() >= self._listening_from:
+                    self._appear()
                 self._desk.work()
                 if self._online:  # nobody could answer, and nobody is waited for, while the broker is away
+                    self._adopt()
                     self._keeper.step()
                 self._flush()
                 self._send()
         finally:
             self._outgoing = [("status", codec.encode(FleetStatus(state="offline")))]  # the ledger may lack the rest
-            self._send()
-            self._connection.stop()
+            try:
+                self._send()
+            finally:
+                self._connection.stop()
+
+    def _appear(self) -> None:
+        """What the broker had for us has come: go on from it, and let the fleet know."""
+        self._online = True
+        self._adopt()
+        self._keeper.rounds.listening(time.monotonic())
+        self._announce()
 
     def _gather(self) -> list[Received]:
         """What has come in; waits a tick for the first of it."""
@@ -109,12 +123,10 @@ class Coordinator:
             timeout = 0.0
             if isinstance(event, Connected):
                 log.info("connected to %s:%d", self._config.broker.host, self._config.broker.port)
-                self._online = True
-                self._keeper.rounds.listening(time.monotonic())
-                self._announce()
+                self._listening_from = time.monotonic() + LISTEN_S
             elif isinstance(event, Disconnected):
                 log.warning("%s", event.reason)
-                self._online = False
+                self._online, self._listening_from = False, inf
             elif isinstance(event, Received):
                 batch.append(event)
         return batch
@@ -164,12 +176,15 @@ class Coordinator:
                 return ahead or self._global.is_newer(message)
             case ReleaseMessage():
                 return bool(self._keys) and message.serial > self._global.release_serial
-            case RoundMessage():
-                return bool(self._keys) and message.round_number > self._keeper.rounds.number
+            case RoundMessage():  # a device answers no round whose number it has answered
+                return self._keeper.rounds.number < message.round_number < FURTHEST
         return False
 
     def _take_seat(self, status: DeviceStatus) -> None:
         """Tell the rounds whether a device takes part, and where it is."""
+        base = status.base
+        if base is not None and base.release_id == self._global.release.id and base.revision < FURTHEST:
+            self._furthest = max(self._furthest, base.revision)
         row = self._ledger.device(status.device)
         out = row is not None and row.standing != "active"
         if out or status.state != "online" or status.phase != "watching":
@@ -236,6 +251,10 @@ class Coordinator:
         if now < self._flush_due:
             return
         self._flush_due = now + FLUSH_EVERY_S
+        if self._online and self._furthest > self._global.base.revision:
+            self._abandon_older()
+            self._global.leap(self._furthest)
+            self._go_on(f"at revision {self._furthest}, which nobody has kept")
         if self._unsaved:
             now_utc = utc_now()
             self._ledger.saw({device: (now_utc, status) for device, status in self._unsaved.items()})

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 
 from fedtiny.clock import utc_now
-from fedtiny.errors import FedTinyError, StorageError
+from fedtiny.errors import DamagedError, FedTinyError, StorageError
 from fedtiny.federation.rounds import State
 from fedtiny.global_state import GlobalState
 from fedtiny.ledger import PINNED, Ledger
@@ -38,19 +38,24 @@ class Desk:
         seat: Callable[[str], None],
     ) -> None:
         self._ledger, self._global, self._keeper, self._announce, self._seat = ledger, state, keeper, announce, seat
+        self._begun = False  # whether an order has changed anything
 
     def work(self) -> None:
         """Carry out what lies there, in the order in which it came."""
         while (row := self._ledger.next_order()) is not None:
+            self._begun = False
             with self._ledger.transaction():
                 try:
-                    outcome, ok = self._carry_out(parse_order(row.what)), True
-                except StorageError:
-                    raise
+                    with self._ledger.transaction():  # all of an order or nothing
+                        outcome, ok = self._carry_out(parse_order(row.what)), True
                 except FedTinyError as error:
+                    if isinstance(error, StorageError) and not isinstance(error, DamagedError):
+                        raise
                     outcome, ok = str(error), False
                 self._ledger.finish_order(row.id, ok=ok, outcome=outcome, now=utc_now())
             log.info("order %d: %s", row.id, outcome)
+            if self._begun and not ok:
+                raise StorageError(f"order {row.id} was taken back: {outcome}")  # what is in memory may be half of it
 
     def _carry_out(self, order: Order) -> str:
         """What came of it, in words."""
@@ -61,7 +66,7 @@ class Desk:
                 return self._rollback_release(order.release_id)
             case RollbackHead():
                 self._restore(order.revision)
-                return f"revision {self._revision} brings revision {order.revision} back"
+                return f"revision {self._revision} brings revision {order.revision} back; {self._when_rounds_go_on()}"
             case PinHead():
                 return self._pin(order.revision)
             case UnpinHead():
@@ -71,8 +76,9 @@ class Desk:
             case Forget():
                 return self._forget(order.device)
             case Block():
+                self._begun = True
                 self._ledger.set_standing(order.device, "blocked", order.reason)
-                self._seat(order.device)
+                self._keeper.drop(order.device, "blocked")
                 return f"{order.device} is blocked: its updates are refused"
             case Unblock():
                 self._ledger.set_standing(order.device, "active", order.reason)
@@ -86,15 +92,9 @@ class Desk:
     def _publish_release(self, release_id: str) -> str:
         if release_id == self._global.release.id:
             raise FedTinyError(f"release {release_id[:12]} is the current one")
-        release = self._open_release(release_id)
+        release = Release(self._ledger.get_object(release_id))
         self._interrupt(lambda: self._global.publish_release(release, "published by an operator"))
-        return f"release {release.id[:12]} published at revision {self._revision}"
-
-    def _open_release(self, release_id: str) -> Release:
-        try:
-            return Release(self._ledger.get_object(release_id))
-        except StorageError as error:  # nothing that trying again would mend
-            raise FedTinyError(str(error)) from None
+        return f"release {release.id[:12]} published at revision {self._revision}{self._still_pinned()}"
 
     def _rollback_release(self, release_id: str | None) -> str:
         current = self._global.release.id
@@ -104,9 +104,22 @@ class Desk:
         found = self._ledger.known_release(release_id or earlier[-1])
         if found == current:
             raise FedTinyError(f"release {current[:12]} is the current one")
-        release = self._open_release(found)
+        release = Release(self._ledger.release_data(found))
         self._interrupt(lambda: self._global.publish_release(release, "rolled back by an operator"))
-        return f"back at release {found[:12]}, its newest head as revision {self._revision}"
+        return f"back at release {found[:12]}, its newest head as revision {self._revision}{self._still_pinned()}"
+
+    def _still_pinned(self) -> str:
+        return "; no rounds, as the head is pinned" if self._keeper.rounds.pinned else ""
+
+    def _when_rounds_go_on(self) -> str:
+        rules = self._keeper.rounds.rules
+        if self._keeper.rounds.pinned:
+            return "no rounds, as the head is pinned"
+        if not rules.rounds:
+            return "rounds go on from it: fedtiny head pin keeps it"
+        if not rules.new_windows:
+            return "no more rounds, as new_windows is 0"
+        return f"rounds go on with {rules.new_windows} new windows"
 
     def _restore(self, revision: int) -> None:
         release_id = self._global.release.id
@@ -120,6 +133,7 @@ class Desk:
 
         completed: as after how many rounds on the data at hand it goes on.
         """
+        self._begun = True
         if self._keeper.rounds.state is State.OPEN:
             self._keeper.abandon("abandoned: an operator has changed what it started from")
         change()
@@ -131,6 +145,7 @@ class Desk:
         if revision is not None and revision != newest:
             self._restore(revision)
         elif self._keeper.rounds.state is State.OPEN:
+            self._begun = True
             self._keeper.abandon("abandoned: an operator has pinned the head")
         self._ledger.set_setting(PINNED, str(self._revision))
         self._keeper.rounds.pinned = True
@@ -139,10 +154,20 @@ class Desk:
 
     def _forget(self, device: str) -> str:
         """Take out what a device has given, as far as it can be."""
+        self._begun = True
         self._keeper.rounds.answered.discard(device)
-        summed = self._ledger.drop_statistics(device)
+        releases = self._ledger.drop_statistics(device)
         self._ledger.forget(device)
-        if not summed:
-            return f"{device} is forgotten; deltas that earlier heads were made of cannot be taken out of them"
-        self._interrupt(self._keeper.solve_without, self._keeper.rounds.completed)
-        return f"{device} is forgotten; revision {self._revision} is made without it"
+        self._keeper.rounds.device(device, None)
+        said = f"{device} is forgotten; deltas that earlier heads were made of cannot be taken out of them"
+        if self._keeper.kind == "statistics":
+            for release_id in releases - {self._global.release.id}:  # what a roll-back would bring back
+                release = Release(self._ledger.release_data(release_id))
+                self._global.amend(release, self._keeper.solve_again(release))
+            said = f"{device} is forgotten; nothing was summed up of it"
+            if self._global.release.id in releases:
+                current = self._global.release
+                head = self._keeper.solve_again(current)
+                self._interrupt(lambda: self._global.amend(current, head), self._keeper.rounds.completed)
+                said = f"{device} is forgotten; revision {self._revision} is made without it"
+        return f"{said}. It takes part again when it answers: fedtiny fleet block {device} keeps it out"

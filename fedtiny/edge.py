@@ -202,6 +202,7 @@ class Agent:
             if now - self._conflict_seen > CONFLICT_S:
                 self._conflict = None
             self._publish_status()
+            self._answer()  # there may be more data than when the round was announced
         if now - self._held > self._config.edge.alarm_hold_s:
             self._held = now
             self._hold_alarms()

@@ -21,6 +21,10 @@ class StorageError(FedTinyError):
     """Durable state that cannot be read or written: a full disk, a damaged or locked database."""
 
 
+class DamagedError(StorageError):
+    """A file that is gone or no longer what it was: trying again mends nothing."""
+
+
 class ProtocolError(FedTinyError):
     """A peer's bad message: counted and logged by the receiver, never fatal."""
 

@@ -115,9 +115,21 @@ class GlobalState:
         row = self._ledger.revision(self.release.id, revision)
         if row is None:
             raise FedTinyError(f"release {self.release.id[:12]} has no revision {revision}")
-        head = self._head_of(row, self.release)
         newest = self.base.revision
-        self._add_revision(self.release, newest + 1, head, newest, {}, restores=revision)
+        self._add_revision(self.release, newest + 1, self._head_of(row, self.release), newest, {}, restores=revision)
+        self.reload()
+
+    def amend(self, release: Release, head: Head) -> None:
+        """Make ``head`` the newest of a release; where it is not the current one, that is what a roll-back finds."""
+        newest = self._ledger.newest_revision(release.id)
+        assert newest is not None
+        self._add_revision(release, newest.revision + 1, head, newest.revision, {})
+        self.reload()
+
+    def leap(self, revision: int) -> None:
+        """Publish the current head as a revision above ``revision``, which devices are at."""
+        known = self.base.revision
+        self._add_revision(self.release, revision + 1, self.head, known, {}, restores=known)
         self.reload()
 
     # --- what the fleet has and this ledger lacks ---
@@ -143,6 +155,7 @@ class GlobalState:
             created_utc=utc_now(),
         )
         self._ledger.add_revision(row, payload)
+        self._move_pin(message.revision)
         self.reload()
 
     def reload(self) -> None:
@@ -191,5 +204,9 @@ class GlobalState:
             created_utc=utc_now(),
         )
         self._ledger.add_revision(row, self.sealed("head", message), state)
-        if self._ledger.setting(PINNED) is not None:  # no round made it: what an operator puts there is what stays
+        self._move_pin(revision)
+
+    def _move_pin(self, revision: int) -> None:
+        """Where the head is pinned no round made a new one: it is an operator's, or the fleet's, and stays."""
+        if self._ledger.setting(PINNED) is not None:
             self._ledger.set_setting(PINNED, str(revision))

@@ -6,18 +6,21 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Literal
 
 from fedtiny.clock import utc_now
 from fedtiny.config import Config
 from fedtiny.config import Coordinator as Settings
-from fedtiny.errors import ProtocolError, ReleaseError
+from fedtiny.errors import StorageError
 from fedtiny.federation.combine import Entry, combine
 from fedtiny.federation.rounds import Rounds, Rules, State, Step
 from fedtiny.federation.strategies import Strategy
 from fedtiny.global_state import GlobalState
 from fedtiny.ledger import PINNED, Ledger, RoundRow
-from fedtiny.protocol.messages import Base, RoundMessage
+from fedtiny.model.artifact import Release
+from fedtiny.model.head import Head
+from fedtiny.protocol.messages import Base, Kind, RoundMessage
 
 log = logging.getLogger(__name__)
 MOST_NAMES = 256  # of the devices that answered, in a round's message
@@ -53,6 +56,11 @@ class RoundKeeper:
             if last.outcome is None:
                 self._resume(last)
 
+    @property
+    def kind(self) -> Kind:
+        """What the strategy asks of a device."""
+        return self._strategy.kind
+
     def _resume(self, last: RoundRow) -> None:
         base, settings = self.rounds.base, self._settings
         here = (base.release_id, base.revision, settings.strategy, settings.mode)
@@ -87,19 +95,20 @@ class RoundKeeper:
     def _open(self) -> None:
         rounds, settings, base = self.rounds, self._settings, self.rounds.base
         invited, self._opened_utc = rounds.invitation(CHANCE), utc_now()
-        self._ledger.open_round(
-            RoundRow(
-                number=rounds.number + 1,
-                release_id=base.release_id,
-                revision=base.revision,
-                strategy=settings.strategy,
-                mode=settings.mode,
-                opened_utc=self._opened_utc,
-                deadline_s=settings.deadline_s,
-                invited=None if invited is None else tuple(sorted(invited)),
-            )
+        row = RoundRow(
+            number=rounds.number + 1,
+            release_id=base.release_id,
+            revision=base.revision,
+            strategy=settings.strategy,
+            mode=settings.mode,
+            opened_utc=self._opened_utc,
+            deadline_s=settings.deadline_s,
+            invited=None if invited is None else tuple(sorted(invited)),
         )
         rounds.open(time.monotonic(), invited)
+        with self._ledger.transaction():
+            self._ledger.open_round(row)
+            self._ledger.set_setting(SPENT, str(rounds.completed))
         log.info("round %d opened at revision %d", rounds.number, base.revision)
         self._publish_round(self._message("open"))
 
@@ -128,8 +137,10 @@ class RoundKeeper:
         state = self._global.state if self._global.made_by == self._strategy.name else {}
         try:  # each was checked alone; together they may still not make a head
             made = combine(self._strategy, self._entries, self._global.head, anchor, state, screening=screening)
-        except (ProtocolError, ReleaseError, ValueError) as error:
-            self.abandon(f"abandoned: {error}")
+        except StorageError:
+            raise
+        except Exception as error:  # a strategy may be another package's
+            self.abandon(f"abandoned: {type(error).__name__}: {error}"[:500])
             return
         used = answered - set(made.left_out)
         if not used:
@@ -147,6 +158,7 @@ class RoundKeeper:
             self._global.publish_head(made.head, made.state, closed, figures.examples)
             for device, why in made.left_out.items():
                 self._leave_out(device, why)
+            self._ledger.forgive(used)
             if self._strategy.kind == "statistics":
                 self._ledger.keep_statistics(number, used)
             self._ledger.settle(number, "used", outcome)
@@ -166,7 +178,7 @@ class RoundKeeper:
         log.warning("round %d: %s left out: %s", number, device, why)
         self._ledger.settle(number, "left out", why, {device})
         if self._ledger.strike(device, why) >= most:
-            self._ledger.set_standing(device, "quarantined", f"left out {most} times, at last: {why}")
+            self._ledger.set_standing(device, "quarantined", f"left out {most} times running, at last: {why}")
             self.rounds.device(device, None)
             log.warning("%s is quarantined", device)
 
@@ -180,19 +192,25 @@ class RoundKeeper:
                 if entry.device not in answered:
                     yield entry
 
-    def _kept(self) -> Iterator[Entry]:
-        for device, update, _ in self._ledger.statistics(self._global.release.id):
-            yield Entry(device, update, new=False)
+    def _kept(self, release_id: str | None = None) -> Iterator[Entry]:
+        """The newest statistics of every device that takes part."""
+        out = self._ledger.kept_out()
+        for device, update, _ in self._ledger.statistics(release_id or self._global.release.id):
+            if device not in out:
+                yield Entry(device, update, new=False)
 
-    def solve_without(self) -> None:
-        """Make a head of the statistics that are left; of none, the release's own."""
-        release = self._global.release
-        head = release.head
-        if next(self._kept(), None) is not None:
-            screening = self._settings.screening
-            head = combine(self._strategy, self._kept, head, head.weights, {}, screening=screening).head
-        self._global.publish_head(head, {})
-        self._global.reload()
+    def drop(self, device: str, why: str) -> None:
+        """Take what ``device`` has sent out of the open round."""
+        self.rounds.answered.discard(device)
+        self.rounds.device(device, None)
+        self._ledger.settle(self.rounds.number, "refused", why, {device})
+
+    def solve_again(self, release: Release) -> Head:
+        """The head of a release from the statistics that are left; of none, its own."""
+        if next(self._kept(release.id), None) is None:
+            return release.head
+        entries, anchor, screening = partial(self._kept, release.id), release.head.weights, self._settings.screening
+        return combine(self._strategy, entries, release.head, anchor, {}, screening=screening).head
 
     def _figures(self, used: Collection[str]) -> Figures:
         examples = bytes_up = 0
@@ -230,7 +248,7 @@ class RoundKeeper:
             min_examples=settings.min_examples,
             signed=self._signed,
             proximal=settings.proximal,
-            deadline_s=settings.deadline_s if settings.mode == "rounds" else 0.0,
+            deadline_s=settings.deadline_s,
             opened_utc=self._opened_utc,
             quorum=settings.quorum,
             updates=len(rounds.answered),

@@ -14,10 +14,10 @@ from fedtiny.federation.robust import krum
 from fedtiny.federation.screening import AGREEMENT, TINY, Contribution, Verdict, check_statistics, norm, screen
 from fedtiny.federation.strategies import Strategy
 from fedtiny.federation.updates import unpack_delta, unpack_statistics
-from fedtiny.model.head import Head, Statistics, solve
+from fedtiny.model.head import NARROWEST, Head, Statistics, solve
 
 Array = NDArray[np.float32]
-WIDEST = 4.0  # by which a head may widen the output range: one wild update must not blind all devices
+WIDEST = 4.0  # by which a head may widen or narrow the output range: one wild update must not blind all devices
 ALONE = 0.1  # pull towards zero of the head that statistics are judged by
 WORST = 1e12  # a loss, mean squared error of numbers of order 1: beyond it a round's mean would be infinite
 FEDAVG = Strategy("fedavg", "delta", {}, fedavg)
@@ -77,12 +77,15 @@ def combine(
         if strategy.kind == "delta":
             deltas = (_limited_delta(entry, head, verdict) for entry in kept())
             step, state = strategy.function(deltas, state, **strategy.options)
+            if not all(isinstance(value, np.ndarray) and value.dtype.kind == "f" for value in state.values()):
+                raise ValueError(f"strategy {strategy.name}: its state must be float arrays by name")
             weights = head.weights + step
         else:
             parts = (_limited_statistics(entry, head, verdict) for entry in kept())
             weights = strategy.function(parts, anchor, **strategy.options)
         widest = min(WIDEST * max(-head.output_min, head.output_max), verdict.output)
-        low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+        low = min(*(low for low, _ in ranges), head.output_min / WIDEST)
+        high = max(*(high for _, high in ranges), head.output_max / WIDEST)
         return Combined(Head(weights, max(low, -widest), min(high, widest)), state, left_out)
 
 
@@ -91,6 +94,8 @@ def check_update(strategy: Strategy, update: LocalUpdate, head: Head, anchor: Ar
     entry = Entry("", update)
     if max(update.loss_before, update.loss_after) > WORST:
         raise ProtocolError(f"update: a loss beyond {WORST:g}")
+    if update.output_max - update.output_min < NARROWEST:
+        raise ProtocolError(f"update: output range [{update.output_min:g}, {update.output_max:g}] is empty")
     alone = FEDAVG if strategy.kind == "delta" else strategy
     try:
         if alone.kind == "statistics":

@@ -5,11 +5,12 @@ Two states. IDLE: no round is open; one opens when enough devices are ready, and
 not before the fleet has ``new_windows`` more; in mode ``buffered`` at once. OPEN: updates are taken. In mode
 ``rounds`` it closes when all that are asked and online have answered and the quorum is met, or at the deadline, with
 or without a quorum; in mode ``buffered`` as soon as the quorum is met (FedBuff: Nguyen et al., AISTATS 2022, whose K
-the quorum is). Nothing here blocks, waits or reads a clock: time is an argument, in seconds of any monotonic clock.
+the quorum is), or at the deadline without one: all are then asked again. Nothing here blocks, waits or reads a clock:
+time is an argument, in seconds of any monotonic clock.
 """
 
 import random
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from math import inf
@@ -20,6 +21,7 @@ from fedtiny.protocol.messages import Base, UpdateMessage
 SETTLE_S = 2.0
 RESUME_S = 6.0  # a broker delivers again what was not acknowledged within 5 s
 LATEST_S = 60.0  # after its deadline a round that is resumed is given no more time
+GRACES = 3  # times that a connection which comes back moves a round's deadline by RESUME_S
 
 
 class State(Enum):
@@ -87,6 +89,7 @@ class Rounds:
     _devices: dict[str, Watching] = field(default_factory=dict)
     _enough_since: float | None = None
     _deadline: float = inf
+    _graces: int = 0  # how often a connection that comes back may still move the deadline
     _not_before: float = -inf
     _resuming: float | None = None  # seconds that the deadline is away once the connection stands
     _complete_after: float = -inf  # before, "all have answered" may mean that none is known yet
@@ -145,29 +148,36 @@ class Rounds:
             return None
         if self._enough_since is None:
             self._enough_since = now
-        everybody = sum(map(self._fits, self._devices.values()))
-        settled = len(ready) == everybody or now - self._enough_since >= SETTLE_S
+        settled = ready >= set(self._able()) or now - self._enough_since >= SETTLE_S
         return Step.OPEN if settled and now >= self._not_before else None
 
     def _open_due(self, now: float) -> Step | None:
         enough = len(self.answered) >= self.rules.quorum
         if self.rules.mode == "buffered":
-            return Step.AGGREGATE if enough and now >= self._not_before else None
-        if enough and now >= self._complete_after and self.answered >= self._awaited():
+            complete = now >= self._not_before
+        else:
+            complete = now >= self._complete_after and self.answered >= self._awaited()
+        if enough and complete:
             return Step.AGGREGATE
         if now >= self._deadline:
             return Step.AGGREGATE if enough else Step.ABANDON
         return None
 
+    def _able(self) -> Iterator[str]:
+        """Devices that can answer, or can as soon as they have the newest head."""
+        for name, device in self._devices.items():
+            if device.base is not None and device.base.release_id == self.base.release_id and self._fits(device):
+                yield name
+
     def _awaited(self) -> set[str]:
-        online = {name for name, device in self._devices.items() if self._fits(device)}
-        return online if self.invited is None else online & self.invited
+        able = set(self._able())
+        return able if self.invited is None else able & self.invited
 
     def _spent(self) -> bool:
         """Whether there were rounds enough on the data at hand."""
         if not self.rules.rounds or self.completed < self.rules.rounds:
             return False
-        fresh = sum(device.fresh for device in self._devices.values())
+        fresh = sum(self._devices[name].fresh for name in self.ready)
         return not self.rules.new_windows or fresh < self.rules.new_windows
 
     def invitation(self, chance: random.Random) -> frozenset[str] | None:
@@ -185,7 +195,8 @@ class Rounds:
         self.number += 1
         self.invited, self.answered = invited, set()
         self.state, self._complete_after, self._resuming = State.OPEN, -inf, None
-        self._deadline = now + self.rules.deadline_s if self.rules.mode == "rounds" else inf
+        self._deadline = now + self.rules.deadline_s
+        self._graces = GRACES
 
     def resume(self, answered: Collection[str], invited: frozenset[str] | None, left_s: float) -> None:
         """Go on with round ``number`` after a restart, ``left_s`` before its deadline, from ``listening`` on.
@@ -205,12 +216,11 @@ class Rounds:
             return
         if self._resuming is not None:
             self._deadline = now + self._resuming
-            self._complete_after = min(now + RESUME_S, self._deadline)
+            self._complete_after, self._graces = min(now + RESUME_S, self._deadline), GRACES
             self._resuming = None
-        elif self._deadline < inf:
-            self._deadline = max(self._deadline, now + RESUME_S)
-        if self.rules.mode == "buffered":
-            self._deadline = inf
+        elif self._graces and self._deadline < now + RESUME_S:
+            self._deadline = now + RESUME_S
+            self._graces -= 1
 
     def close(self, base: Base | None, now: float) -> None:
         """Close the round; ``base`` is the new one where it made a revision, None where it was abandoned."""

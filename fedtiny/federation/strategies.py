@@ -47,11 +47,11 @@ class Strategy:
 def strategy(name: str, options: Mapping[str, float]) -> Strategy:
     """The strategy ``name`` with ``options`` over its defaults; ConfigError on a name or option that cannot work."""
     kind, function = _find(name)
-    known = {
-        key: parameter
-        for key, parameter in inspect.signature(function, eval_str=True).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
+    try:
+        parameters = inspect.signature(function, eval_str=True).parameters
+    except NameError as error:
+        raise ConfigError(f"strategy {name}: an annotation cannot be read: {error}") from None
+    known = {key: one for key, one in parameters.items() if one.kind is inspect.Parameter.KEYWORD_ONLY}
     for key in options:
         if key not in known:
             there = ", ".join(sorted(known)) or "none"

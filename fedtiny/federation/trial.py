@@ -45,8 +45,8 @@ def choose_head(
     on, the rest is kept out. proximal: weight of the personal step; None: no personal head.
     """
     kept_hidden, kept_targets = hidden[split:], targets[split:]
-    before = min(loss(head.weights, kept_hidden, kept_targets) for head in known)
-    after = loss(new.weights, kept_hidden, kept_targets)
+    before = min(_loss(head, kept_hidden, kept_targets) for head in known)
+    after = _loss(new, kept_hidden, kept_targets)
     if after > (1 + MARGIN) * before:
         return Choice(None, "kept", before, after)
     if proximal is None:
@@ -57,3 +57,9 @@ def choose_head(
         return Choice(new, "global", before, after, personal)
     low, high = output_range(Head(weights, -1.0, 1.0).forward(hidden))
     return Choice(Head(weights, low, high), "personal", before, after, personal)
+
+
+def _loss(head: Head, hidden: Array, targets: Array) -> float:
+    """Mean squared error of what ``head`` can say: its output range is part of it."""
+    outputs = np.clip(head.forward(hidden), head.output_min, head.output_max)
+    return float(np.mean(np.square(outputs - targets)))

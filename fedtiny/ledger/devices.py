@@ -1,6 +1,6 @@
 """The ledger of the devices: when they were seen, and how they stand."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from fedtiny.ledger.database import Database
 from fedtiny.ledger.rows import DeviceRow, Standing
@@ -50,6 +50,15 @@ class Devices(Database):
             *(device, reason),
         )
         return int(strikes)
+
+    def forgive(self, devices: Collection[str]) -> None:
+        """Take the strikes from devices whose updates were good: what counts is how many come running."""
+        for device in devices:
+            self.execute("UPDATE devices SET strikes = 0 WHERE device = ? AND strikes > 0", device)
+
+    def kept_out(self) -> set[str]:
+        """The devices that do not take part."""
+        return {device for (device,) in self.execute("SELECT device FROM devices WHERE standing <> 'active'")}
 
     def forget(self, device: str) -> None:
         """Remove what the fleet's model still holds of a device: its statistics and the updates that wait.

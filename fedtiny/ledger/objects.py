@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from fedtiny.errors import StorageError
+from fedtiny.errors import DamagedError
 from fedtiny.store import atomic_write
 
 
@@ -25,12 +25,12 @@ class Objects:
         return name
 
     def get(self, name: str) -> bytes:
-        """What was kept under ``name``; StorageError when it is gone or no longer what it was."""
+        """What was kept under ``name``; DamagedError when it is gone or no longer what it was."""
         path = self._folder / name
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise StorageError(f"{path}: {error.strerror}; put it back from a copy of the folder") from None
+            raise DamagedError(f"{path}: {error.strerror}; put it back from a copy of the folder") from None
         if hashlib.sha256(data).hexdigest() != name:
-            raise StorageError(f"{path}: damaged; put it back from a copy of the folder")
+            raise DamagedError(f"{path}: damaged; put it back from a copy of the folder")
         return data

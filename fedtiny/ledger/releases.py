@@ -116,11 +116,6 @@ class Releases(Database):
         rows = self.execute(f"SELECT {COLUMNS} FROM revisions WHERE release_id = ? ORDER BY revision", release_id)
         return [RevisionRow(**dict(zip(COLUMNS.split(", "), row, strict=True))) for row in rows]
 
-    def completed(self, release_id: str) -> int:
-        """How many rounds made a revision of this release."""
-        query = "SELECT count(*) FROM revisions WHERE release_id = ? AND round IS NOT NULL"
-        return int(self.execute(query, release_id)[0][0])
-
     def state(self, row: RevisionRow) -> dict[str, NDArray[Any]] | None:
         """What the strategy carries on from a revision; None where it carries nothing."""
         if row.state is None:

@@ -103,9 +103,11 @@ class Updates(Database):
         )
         return self._stream(query, release_id)
 
-    def drop_statistics(self, device: str) -> int:
-        """Forget a device's statistics of every release; returns of how many."""
-        return len(self.execute("DELETE FROM statistics WHERE device = ? RETURNING device", device))
+    def drop_statistics(self, device: str) -> set[str]:
+        """Forget a device's statistics of every release; returns of which."""
+        return {
+            name for (name,) in self.execute("DELETE FROM statistics WHERE device = ? RETURNING release_id", device)
+        }
 
     def _stream(self, query: str, key: int | str) -> Iterator[Streamed]:
         """Page by page, so that no read is left open across what the caller does between two of them."""

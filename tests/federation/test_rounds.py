@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from fedtiny.federation.rounds import RESUME_S, SETTLE_S, Rounds, Rules, State, Step, Watching
+from fedtiny.federation.rounds import GRACES, LATEST_S, RESUME_S, SETTLE_S, Rounds, Rules, State, Step, Watching
 from fedtiny.protocol.messages import Base, UpdateMessage
 
 DEVICES = [f"pump-{i}" for i in range(5)]
@@ -96,7 +96,11 @@ class Fleet(RuleBasedStateMachine):
         self.rounds.listening(self.now)
         if self.opened is not None:
             resumed = self.opened + self.rules.deadline_s if self.latest is None else self.latest
-            self.latest = max(resumed, self.now + RESUME_S)
+            least = self.now + max(0, min(RESUME_S, resumed - self.now + LATEST_S))
+            if self.latest is None:
+                self.latest, self.graces = max(resumed, least), GRACES
+            elif self.graces and self.latest < self.now + RESUME_S:
+                self.latest, self.graces = self.now + RESUME_S, self.graces - 1
 
     @precondition(lambda self: self.opened is None)
     @rule()
@@ -136,6 +140,7 @@ class Fleet(RuleBasedStateMachine):
                 self.rounds.open(self.now)
                 self.opened, self.answered = self.now, set()
                 self.latest = self.now + self.rules.deadline_s
+                self.graces = GRACES
                 continue
             overdue = self.latest is not None and self.now >= self.latest
             if step is Step.AGGREGATE:
@@ -283,7 +288,7 @@ def test_rounds_begin_again_only_when_there_is_new_data():
 
 
 def test_the_buffer_makes_a_head_of_every_quorum_of_updates_however_old_their_bases():
-    rounds = Rounds(Rules(mode="buffered", quorum=2, max_staleness=1, deadline_s=5), base(0))
+    rounds = Rounds(Rules(mode="buffered", quorum=2, max_staleness=1), base(0))
     taken = []
     for number, (device, at) in enumerate([("a", 0), ("b", 0), ("c", 0), ("a", 1), ("d", 0), ("b", 1), ("e", 0)]):
         if rounds.due(number) is Step.OPEN:
@@ -292,7 +297,7 @@ def test_the_buffer_makes_a_head_of_every_quorum_of_updates_however_old_their_ba
         if reason is None:
             rounds.accept(device)
         taken.append(reason)
-        if rounds.due(1e9) is Step.AGGREGATE:  # and no deadline closes it sooner
+        if rounds.due(number) is Step.AGGREGATE:
             assert len(rounds.answered) == 2
             rounds.close(base(rounds.base.revision + 1), number)
     assert taken == [None, None, None, None, "stale", None, "stale"]
@@ -305,3 +310,38 @@ def test_nothing_opens_while_the_head_is_pinned():
     assert rounds.due(1e9) is None
     rounds.pinned = False
     assert rounds.due(1e9) is Step.OPEN
+
+
+def test_a_buffer_that_does_not_fill_is_emptied_at_the_deadline_so_that_all_are_asked_again():
+    rounds = Rounds(Rules(mode="buffered", quorum=3, deadline_s=10), base(0))
+    rounds.open(0)
+    rounds.accept("a")
+    assert rounds.due(9.9) is None
+    assert rounds.due(10) is Step.ABANDON
+    rounds.close(None, 10)
+    assert rounds.due(10) is Step.OPEN
+
+
+def test_devices_of_another_release_are_neither_awaited_nor_counted():
+    other = Base(release_id="1" * 64, revision=0)
+    rounds = watched(Rules(quorum=1, rounds=1, new_windows=50, deadline_s=300), "a")
+    rounds.device("stuck", Watching(other, fresh=60))
+    assert rounds.due(0) is Step.OPEN
+    rounds.open(0)
+    rounds.accept("a")
+    assert rounds.due(0) is Step.AGGREGATE
+    rounds.close(base(1), 0)
+    rounds.device("a", Watching(base(1), fresh=0))
+    assert rounds.due(1e9) is None
+
+
+def test_a_connection_that_keeps_breaking_holds_no_round_open():
+    rounds = watched(Rules(quorum=2, deadline_s=10), "a", "b")
+    rounds.open(0)
+    now = 10.0
+    for _ in range(GRACES):
+        rounds.listening(now)
+        assert rounds.due(now) is None
+        now += RESUME_S
+    rounds.listening(now)
+    assert rounds.due(now) is Step.ABANDON

@@ -35,6 +35,12 @@ def test_a_worse_global_head_is_refused_and_both_losses_are_told(problem, rng):
     assert choice.loss_personal is None
 
 
+def test_a_head_that_may_say_nothing_is_refused_however_good_its_weights(problem):
+    hidden, targets, truth = problem
+    mute = Head(truth, -1e-3, 1e-3)
+    assert choose_head(mute, [head_of(truth)], hidden, targets, SPLIT, None).use == "kept"
+
+
 @pytest.mark.parametrize(("worse", "use"), [(0.9, "global"), (1.1, "kept")])
 def test_a_little_worse_is_taken_up_to_the_margin(problem, worse, use):
     """A bias that costs ``worse`` times the margin."""

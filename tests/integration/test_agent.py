@@ -471,13 +471,18 @@ def test_a_pinned_agent_believes_its_fleet_alone_and_nothing_of_the_past(
 
 
 def test_an_agent_heeds_only_its_own_topics_whatever_a_broker_sends(tmp_path):
-    settings = Config(device="fan-08", fleet=FLEET, state=tmp_path, trust=Trust(operator=(signing.public_key(OPERATOR),)))
+    trust = Trust(operator=(signing.public_key(OPERATOR),))
+    settings = Config(device="fan-08", fleet=FLEET, state=tmp_path, trust=trust)
     one = Agent(settings, open_source(settings), Run())
     body = codec.encode(Command(action="acknowledge", id="1", issued_ms=1))
-    for fleet, device in ((FLEET, "another"), ("another", "fan-08")):
-        topic = topics.device_topic(fleet, device, "command")
-        with pytest.raises(ProtocolError, match="not for this device"):
-            one._receive(Received(topic, signing.sign(topic, body, OPERATOR, "json"), retained=False, mid=1, qos=1))
+    try:
+        for fleet, device in ((FLEET, "another"), ("another", "fan-08")):
+            topic = topics.device_topic(fleet, device, "command")
+            with pytest.raises(ProtocolError, match="not for this device"):
+                one._receive(Received(topic, signing.sign(topic, body, OPERATOR, "json"), retained=False, mid=1, qos=1))
+    finally:
+        one._connection.stop()
+        one._device.close()
 
 
 @one_broker

@@ -306,6 +306,7 @@ def test_a_coordinator_whose_key_nobody_follows_says_so(broker, start, release_p
     init_fleet(tmp_path / "fleet", FLEET, "localhost")
     key = tmp_path / "fleet" / "coordinator" / "key.pem"
     (tmp_path / "s.toml").write_text(f'[trust]\nkey = "{key}"\ncoordinator = ["{stranger}"]\n')
-    process = start("coordinator", "--release", release_path, "--config", tmp_path / "s.toml", "--state", tmp_path / "c")
+    arguments = ("--release", release_path, "--config", tmp_path / "s.toml", "--state", tmp_path / "c")
+    process = start("coordinator", *arguments)
     assert process.wait(30) == 1
     assert "no device would follow" in (tmp_path / "log").read_text()
