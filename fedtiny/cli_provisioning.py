@@ -31,9 +31,11 @@ def init(name: str, host: str, port: int, staff_port: int, embedded: bool, out: 
     from fedtiny.provisioning.fleet import init_fleet
 
     init_fleet(out, name, host, port=port, staff_port=port if embedded else staff_port, years=years)
+    mosquitto = "certificate, access lists, mosquitto.conf"
+    broker = f"fedtiny broker --host 0.0.0.0 --fleet-folder {out}" if embedded else mosquitto
     click.echo(
         f"{out}/ca           both certificate authorities; never leaves this machine\n"
-        f"{out}/broker       to the broker's machine: certificate, access lists, mosquitto.conf\n"
+        f"{out}/broker       to the broker's machine: {broker}\n"
         f"{out}/coordinator  to the coordinator's: fedtiny coordinator --config fedtiny.toml --release FILE\n"
         f"{out}/operator     to an operator's: fedtiny monitor --config fedtiny.toml\n"
         f"Next: fedtiny fleet add DEVICE --in {out}"
