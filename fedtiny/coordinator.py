@@ -69,7 +69,8 @@ class Coordinator:
         self._outgoing: list[tuple[str, bytes]] = []
         self._retained: dict[str, bytes] = {}  # what the broker has of the global topics
         self._online, self._listening_from = False, inf
-        self._furthest = 0  # revision that devices say they are at
+        self._furthest = 0  # revision that devices were at when we came
+        self._compared = False
         self._flush_due = 0.0
         topic = topics.fleet_topic(config.fleet, "status")
         self._connection = Connection(
@@ -111,6 +112,7 @@ class Coordinator:
     def _appear(self) -> None:
         """What the broker had for us has come: go on from it, and let the fleet know."""
         self._online = True
+        self._flush_due = time.monotonic() + FLUSH_EVERY_S
         self._adopt()
         self._keeper.rounds.listening(time.monotonic())
         self._announce()
@@ -124,6 +126,7 @@ class Coordinator:
             if isinstance(event, Connected):
                 log.info("connected to %s:%d", self._config.broker.host, self._config.broker.port)
                 self._listening_from = time.monotonic() + LISTEN_S
+                self._furthest, self._compared = 0, False
             elif isinstance(event, Disconnected):
                 log.warning("%s", event.reason)
                 self._online, self._listening_from = False, inf
@@ -184,7 +187,7 @@ class Coordinator:
         """Tell the rounds whether a device takes part, and where it is."""
         base = status.base
         if base is not None and base.release_id == self._global.release.id and base.revision < FURTHEST:
-            self._furthest = max(self._furthest, base.revision)
+            self._furthest = max(self._furthest, 0 if self._compared else base.revision)
         row = self._ledger.device(status.device)
         out = row is not None and row.standing != "active"
         if out or status.state != "online" or status.phase != "watching":
@@ -251,10 +254,12 @@ class Coordinator:
         if now < self._flush_due:
             return
         self._flush_due = now + FLUSH_EVERY_S
-        if self._online and self._furthest > self._global.base.revision:
-            self._abandon_older()
-            self._global.leap(self._furthest)
-            self._go_on(f"at revision {self._furthest}, which nobody has kept")
+        if self._online and not self._compared:  # once a connection: no device can drive the count up
+            self._compared = True
+            if self._furthest > self._global.base.revision:
+                self._abandon_older()
+                self._global.leap(self._furthest)
+                self._go_on(f"at revision {self._furthest}, which nobody has kept")
         if self._unsaved:
             now_utc = utc_now()
             self._ledger.saw({device: (now_utc, status) for device, status in self._unsaved.items()})

@@ -310,3 +310,17 @@ def test_a_coordinator_whose_key_nobody_follows_says_so(broker, start, release_p
     process = start("coordinator", *arguments)
     assert process.wait(30) == 1
     assert "no device would follow" in (tmp_path / "log").read_text()
+
+
+def test_a_coordinator_behind_its_devices_goes_on_above_them_when_nobody_has_kept_their_head(
+    watcher, coordinator, devices
+):
+    devices.say("a", "b", revision=7)
+    coordinator("--quorum", 2)
+    head = watcher.until(lambda t, m: t.kind == "head" and m.revision == 8, "a head above theirs")
+    assert head.restores == 0
+    devices.say("a", "b", revision=8)
+    opened = watcher.until(lambda t, m: t.kind == "round" and m.state == "open", "a round")
+    for device in "ab":
+        devices.send(device, opened)
+    watcher.head(9)
