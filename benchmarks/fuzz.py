@@ -2,8 +2,9 @@
 
 Most go in this process through all that a message passes (``benchmarks.fuzz_receivers``), by two workers; the rest by a
 raw MQTT client at live processes over the embedded broker (``benchmarks.fuzz_live``). Only the errors that a receiver
-expects may come out, and no message may take longer than ``HANG_S`` of CPU time. Whatever else happens is printed,
-with the message in hex, and saved as small as it can be made. Run it with ``python -m benchmarks.fuzz``.
+expects may come out, no message may take longer than ``HANG_S`` of CPU time, and from a tenth of its messages on no
+worker's memory may grow by more than ``GROWTH_MB``. What ends a receiver is printed, with the message in hex, and saved
+as small as it can be made. Run it with ``python -m benchmarks.fuzz``: a quarter of an hour on two cores.
 """
 
 import argparse
@@ -39,6 +40,7 @@ from fedtiny.sources import open_source
 MESSAGES, LIVE, SEED, WORKERS = 900_000, 100_000, 20261123, 2
 LIFE = 5_000  # messages until the next fleet
 HANG_S, DEAD_S = 0.5, 60  # CPU time of one message; until a worker that moves no more is ended with a traceback
+GROWTH_MB = 10.0  # of a worker, at most
 TRIES = 100  # to make a message shorter that still does harm
 CRASHES = Path("fuzz-crashes")
 
@@ -193,11 +195,11 @@ def main() -> None:
         live = run_live(asked.live, folder, release, asked.seed) if asked.live else {}
     found = {"versions": versions(), "seed": asked.seed, "in_process": summary(tallies), "live": live}
     print(json.dumps(found, indent=2))
-    wrong = sum(len(tally.crashes) + len(tally.hangs) for tally in tallies) + len(live.get("wrong", ()))
+    wrong = sum(map(len, (found["in_process"]["wrong"], live.get("wrong", ()))))
     if asked.messages == MESSAGES and asked.live == LIVE:
         print(write_results("fuzz", found))
     if wrong:
-        sys.exit(f"{wrong} messages did harm")
+        sys.exit(f"SHORT: {wrong} things are not as they should be")
 
 
 def summary(tallies: list[Tally]) -> dict[str, Any]:
@@ -211,8 +213,15 @@ def summary(tallies: list[Tally]) -> dict[str, Any]:
         "messages_per_second": round(sum(tally.messages / tally.seconds for tally in tallies)),
         "slowest_ms": round(max((tally.slowest_ms for tally in tallies), default=0.0), 1),
         "rss_mb_at_a_tenth_and_at_the_end": [[round(mb, 1) for mb in tally.rss_mb] for tally in tallies],
-        "crashes": [crash for tally in tallies for crash in tally.crashes],
-        "hangs": [hang for tally in tallies for hang in tally.hangs],
+        "wrong": [
+            *(crash for tally in tallies for crash in tally.crashes),
+            *(hang for tally in tallies for hang in tally.hangs),
+            *(
+                f"a worker grew from {early:.1f} to {late:.1f} MB"
+                for early, late in (tally.rss_mb for tally in tallies)
+                if late - early > GROWTH_MB
+            ),
+        ],
     }
 
 

@@ -1,14 +1,18 @@
 """What messages are thrown at: a real coordinator, a real agent and a monitor's view, without a broker between them.
 
 A message goes through what it would go through behind the connection: topic, signature, codec, and all that acts on
-it. What either of them publishes is thrown away. They are begun anew from time to time, each time of another fleet:
+it. What is said on a global topic comes to the coordinator as the broker's retained message, as to one that connects.
+What either of them publishes is thrown away. They are begun anew from time to time, each time of another fleet:
 strategies that take deltas and statistics, with pinned keys and without.
 """
 
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from cryptography.x509 import load_der_x509_certificate
 
@@ -21,7 +25,7 @@ from fedtiny.errors import DataError, FedTinyError, ProtocolError, ReleaseError,
 from fedtiny.ledger import Ledger
 from fedtiny.model.artifact import Release
 from fedtiny.monitor import FleetView
-from fedtiny.protocol import codec, topics
+from fedtiny.protocol import codec, signing, topics
 from fedtiny.protocol.messages import ReleaseMessage
 from fedtiny.protocol.signing import public_key
 from fedtiny.provisioning.certificates import certificate_pem, key_pem
@@ -49,8 +53,9 @@ MACHINE = "pump-07"
 def prepare(folder: Path, release: Release) -> None:
     """Make what fleets begin from: a CA, keys, a certificate, and an agent's state that has learned its machine."""
     (folder / "ca.pem").write_bytes(certificate_pem(CA))
-    (folder / "key.pem").write_bytes(key_pem(KEYS["device"]))
-    (folder / "key.pem").chmod(0o600)
+    for role in ("device", "staff"):
+        (folder / f"{role}.pem").write_bytes(key_pem(KEYS[role]))
+        (folder / f"{role}.pem").chmod(0o600)
     (folder / "certificate.pem").write_bytes(certificate_pem(load_der_x509_certificate(CERTIFICATES[VICTIM])))
     (folder / "learned").mkdir()
     device = Device(settings_of(folder, folder / "learned", FLEETS[0]), folder / "learned", VICTIM)
@@ -66,14 +71,15 @@ def prepare(folder: Path, release: Release) -> None:
     device.close()
 
 
-def settings_of(folder: Path, state: Path, fleet: Fleet) -> config.Config:
+def settings_of(folder: Path, state: Path, fleet: Fleet, role: Literal["device", "staff"] = "device") -> config.Config:
+    """Of the agent, or of those who sign what the fleet follows."""
     strategy, quorum, pinned = fleet
     key = public_key(KEYS["staff"])
     trust = config.Trust(
         coordinator=(key,),
         operator=(key,),
         devices=folder / "ca.pem",
-        key=folder / "key.pem",
+        key=folder / f"{role}.pem",
         certificate=folder / "certificate.pem",
     )
     return config.Config(
@@ -96,7 +102,7 @@ class Receivers:
         shutil.copytree(prepared / "learned", folder / "agent")
         self.agent = Agent(settings, source, Run())
         self._ledger = Ledger(folder / "coordinator")
-        self.coordinator = Coordinator(settings, release, self._ledger)
+        self.coordinator = Coordinator(settings_of(prepared, folder, fleet, "staff"), release, self._ledger)
         self._view = FleetView()
         self.fleet = fleet
         self.heads = 0
@@ -116,11 +122,21 @@ class Receivers:
             taken |= self._release_opens(message)
         elif "/global/" in message.topic or VICTIM in message.topic:
             taken |= self._expecting(AGENT_TAKES, self.agent._receive, message)
-        if "/global/" not in message.topic or message.topic.endswith("/head"):
+        if not self._own_word(message):
+            retained = replace(message, retained=message.retained or "/global/" in message.topic)
             with self._ledger.transaction():
-                taken |= self._expecting(COORDINATOR_TAKES, self.coordinator._receive, message)
+                taken |= self._expecting(COORDINATOR_TAKES, self.coordinator._receive, retained)
             self._step()
         return taken
+
+    def _own_word(self, message: Hostile) -> bool:
+        """Whether the coordinator's own key has signed it: that is no forgery, and it signs nothing of this kind."""
+        if not self.fleet[2] or "/global/" not in message.topic:
+            return False
+        with suppress(ProtocolError):
+            signing.verify(message.topic, message.payload, [public_key(KEYS["staff"])])
+            return True
+        return False
 
     def _expecting(self, errors: tuple[type[FedTinyError], ...], receive: Receive, message: Hostile) -> bool:
         try:
