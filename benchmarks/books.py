@@ -1,5 +1,6 @@
 """Does a coordinator's ledger balance? What devices know to be delivered and what was published against its rows."""
 
+import time
 from collections import Counter
 from collections.abc import Collection, Iterable
 from contextlib import closing
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.observer import Observer
+from fedtiny.coordinator import LISTEN_S
 from fedtiny.federation.rounds import RESUME_S
 from fedtiny.ledger import Ledger
 from fedtiny.protocol import codec
@@ -27,7 +29,10 @@ NEVER = {
     "updates_used_in_a_round_that_made_no_head": (
         "SELECT count(*) FROM updates LEFT JOIN rounds ON number = round WHERE fate = 'used' AND made IS NULL"
     ),
-    "updates_kept_twice": "SELECT count(*) FROM (SELECT 1 FROM updates GROUP BY digest HAVING count(*) > 1)",
+    "updates_counted_twice": (  # whatever stood in front of them: losses say which is which
+        "SELECT count(*) FROM (SELECT 1 FROM updates WHERE fate <> 'refused' GROUP BY device, round_claimed, "
+        "base_revision, num_examples, loss_before, loss_after HAVING count(*) > 1)"
+    ),
     "devices_counted_twice_in_a_round": (
         "SELECT count(*) FROM (SELECT 1 FROM updates WHERE fate <> 'refused' GROUP BY round, device "
         "HAVING count(*) > 1)"
@@ -54,8 +59,8 @@ def audit(folder: Path, delivered: Collection[str], observer: Observer) -> dict[
     """The figures of a ledger, and under "wrong" what does not balance; arguments as of ``missing``."""
     with closing(Ledger(folder, guest=True)) as ledger:
         wrong = {name: int(ledger.execute(query)[0][0]) for name, query in NEVER.items()}
-        wrong["heads_unlike_their_updates"] = sum(
-            not _made_of_its_updates(ledger, round_number, revision, name)
+        wrong["heads_of_more_or_less_than_their_updates"] = sum(
+            not _tells_its_updates(ledger, round_number, revision, name)
             for round_number, revision, name in ledger.execute(
                 "SELECT round, revision, object FROM revisions WHERE round IS NOT NULL"
             )
@@ -81,7 +86,7 @@ def audit(folder: Path, delivered: Collection[str], observer: Observer) -> dict[
     }
 
 
-def _made_of_its_updates(ledger: Ledger, round_number: int, revision: int, name: str) -> bool:
+def _tells_its_updates(ledger: Ledger, round_number: int, revision: int, name: str) -> bool:
     """Whether a head's message states as many examples as the updates that were used for it have."""
     message = codec.decode(HeadMessage, ledger.get_object(name))
     ((examples,),) = ledger.execute(
@@ -92,7 +97,7 @@ def _made_of_its_updates(ledger: Ledger, round_number: int, revision: int, name:
 
 @dataclass(frozen=True)
 class Wait:
-    """How long a closed round was open beyond its deadline, s, without the time in which the coordinator was away.
+    """How long a round was, or is, open beyond its deadline, s, without the time in which the coordinator was away.
 
     returns: how many times it came back meanwhile.
     """
@@ -103,22 +108,23 @@ class Wait:
 
     @property
     def overdue(self) -> bool:
-        """Whether it was longer than may be: ``RESUME_S`` after each return, for what the broker delivers again."""
-        return self.beyond_s > self.returns * RESUME_S + SLACK_S
+        """Whether it is longer than may be: after each return it listens, and waits for what is delivered again."""
+        return self.beyond_s > self.returns * (LISTEN_S + RESUME_S) + SLACK_S
 
 
 def waits(folder: Path, away: Iterable[tuple[float, float]]) -> list[Wait]:
-    """Of all closed rounds, from the ledger's times, which are whole seconds.
+    """Of all rounds, one that is open up to now, from the ledger's times, which are whole seconds.
 
     away: when the coordinator was dead or without its broker, (from, to) in seconds since 1970.
     """
-    absences = list(away)
+    absences, now = list(away), time.time()
     found = []
     with closing(Ledger(folder, guest=True)) as ledger:
         for number, opened_utc, closed_utc, deadline_s in ledger.execute(
-            "SELECT number, opened_utc, closed_utc, deadline_s FROM rounds WHERE outcome IS NOT NULL"
+            "SELECT number, opened_utc, closed_utc, deadline_s FROM rounds"
         ):
-            opened, closed = (datetime.fromisoformat(text).timestamp() for text in (opened_utc, closed_utc))
+            opened = datetime.fromisoformat(opened_utc).timestamp()
+            closed = datetime.fromisoformat(closed_utc).timestamp() if closed_utc else now
             gone = [min(closed, end) - max(opened, begin) for begin, end in absences if begin < closed and end > opened]
             found.append(Wait(number, closed - opened - deadline_s - sum(gone), len(gone)))
     return found

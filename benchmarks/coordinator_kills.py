@@ -1,11 +1,12 @@
 """Kills the coordinator at random instants, takes its disk, ledger and clock away, and looks whether its books balance.
 
-Light devices answer every round over a real broker. The coordinator is SIGKILLed again and again, half of the times in
-mode ``rounds`` and half in mode ``buffered``; in some lives the broker is, too. A life is what ``fedtiny coordinator``
-calls, in a process of its own that is forked with everything imported, so that kills fall on the start of the work and
-not of Python. During the kills a resumed round waits 0.3 s instead of 6 s for what the broker delivers again: no life
-is long enough for more; the last life waits as it should. The full disk is a limit on the size of the process's files,
-which SQLite calls an I/O error. Run it with ``python -m benchmarks.coordinator_kills``.
+Light devices answer every round over a real broker. The coordinator is SIGKILLed again and again, in mode ``rounds``
+and in mode ``buffered``, there with deltas and with statistics; in some lives the broker is, too. In the end every head
+is made again from what the devices have sent (``benchmarks.recount``). A life is what ``fedtiny coordinator`` calls, in
+a process of its own that is forked with everything imported, so that kills fall on the start of the work and not of
+Python. During the kills a resumed round waits 0.3 s instead of 6 s for what the broker delivers again: no life is long
+enough for more; the last life waits as it should. The full disk is a limit on the size of the process's files, which
+SQLite calls an I/O error. Run it with ``python -m benchmarks.coordinator_kills``.
 """
 
 import logging
@@ -21,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
+from functools import partial
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, Literal
@@ -29,15 +31,19 @@ from benchmarks.books import audit, missing
 from benchmarks.common import versions, write_results
 from benchmarks.crowd import Crowd
 from benchmarks.life import FORKS, live
+from benchmarks.recount import recount
 from benchmarks.site import train_release
 from fedtiny.broker import EmbeddedBroker
 from fedtiny.config import load_config
 from fedtiny.federation import rounds
+from fedtiny.federation.strategies import strategy
 from fedtiny.model.artifact import Release
 
-KILLS, SEED = 200, 11
-LIFETIME_S = 1.5  # at most, from the start of the process, or from its connection to the broker
-CONNECTED = 0.5  # share of the lives that count from there
+Kind = Literal["rounds", "buffered", "ridge"]  # the latter buffered, too
+KILLS: dict[Kind, int] = {"rounds": 80, "buffered": 60, "ridge": 60}
+SEED = 11
+LIFETIME_S = 1.5  # at most, from the start of the process, or from its first word
+SPEAKING = 0.7  # share of the lives that count from there
 OUTAGES = 0.1  # share of the lives in which the broker is killed, too
 RECOVERY_S = 3.0  # at most that a life goes on after that
 DEVICES, QUORUM, DEADLINE_S, PAUSE_S = 8, 5, 1.0, 0.05
@@ -49,13 +55,13 @@ WITHIN_S = 60.0  # for what must come in the end
 class Scene:
     """A coordinator's folder, its broker and the devices that answer it."""
 
-    def __init__(
-        self, folder: Path, release: Path, mode: Literal["rounds", "buffered"], broker: EmbeddedBroker
-    ) -> None:
+    def __init__(self, folder: Path, release: Path, kind: Kind, broker: EmbeddedBroker) -> None:
         folder.mkdir()
         self.state, self.log = folder / "coordinator", folder / "coordinator.log"
         self._release, self._broker = release, broker
-        settings: dict[str, Any] = {"mode": mode, "rounds": 0, "quorum": QUORUM, "devices": DEVICES}
+        self._strategy = strategy("ridge" if kind == "ridge" else "fedavg", {})
+        settings: dict[str, Any] = {"strategy": self._strategy.name, "mode": "buffered" if kind == "ridge" else kind}
+        settings |= {"rounds": 0, "quorum": QUORUM, "devices": DEVICES}
         settings |= {"deadline_s": DEADLINE_S, "pause_s": PAUSE_S, "strikes": 10**6}
         self._config = load_config(
             None, fleet=folder.name, state=self.state, broker__port=broker.port, coordinator=settings
@@ -115,6 +121,13 @@ class Scene:
         self.crowd.answering = False
         self.crowd.wait(lambda: not missing(self.state, self.crowd.delivered), WITHIN_S)
 
+    def audit(self) -> dict[str, Any]:
+        """The figures of the books, and under "wrong" what does not balance; nobody listens any more."""
+        found = audit(self.state, self.crowd.delivered, self.crowd)
+        found["wrong"] |= recount(self.state, Release.open(self._release), self._strategy, self.crowd.sent)
+        self.crowd.close()
+        return found
+
 
 def kill(scene: Scene, kills: int) -> dict[str, Any]:
     """Kill the coordinator ``kills`` times; figures, and under "wrong" what is not as it should be."""
@@ -122,10 +135,10 @@ def kill(scene: Scene, kills: int) -> dict[str, Any]:
     outages = open_at_death = other_round = idle = 0
     expected: int | None = None
     for _ in range(kills):
-        heard, said = len(crowd.rounds), scene.said()
+        heard = len(crowd.rounds)
         with scene.life(HURRIED_S):
-            if chance.random() < CONNECTED:
-                crowd.wait(scene.says("connected to", said), WITHIN_S)
+            if chance.random() < SPEAKING:
+                crowd.wait(partial(_heard, crowd, heard), WITHIN_S)
             crowd.read(chance.uniform(0, LIFETIME_S))
             if chance.random() < OUTAGES:
                 outages += 1
@@ -142,8 +155,7 @@ def kill(scene: Scene, kills: int) -> dict[str, Any]:
     with scene.life():
         went_on = scene.goes_on()
         scene.settle()
-    found = audit(scene.state, crowd.delivered, crowd)
-    crowd.close()
+    found = scene.audit()
     found["wrong"] |= {"lives_that_began_with_another_round": other_round, "rounds_did_not_go_on": int(not went_on)}
     figures = {"kills": kills, "broker_kills": outages, "lives_too_short_to_say_anything": idle}
     return figures | {"deaths_with_an_open_round": open_at_death} | found
@@ -175,12 +187,15 @@ def hardship(scene: Scene) -> dict[str, Any]:
             crowd.wait(lambda: crowd.rounds[-1].state == "open", WITHIN_S)
     with scene.life():
         scene.settle()
-    found = audit(scene.state, crowd.delivered, crowd)
-    crowd.close()
+    found = scene.audit()
     found["wrong"] |= {f"not_in_the_log_{what}": int(not true) for what, true in said.items()}
     found["wrong"] |= {f"rounds_did_not_go_on_{what}": int(not true) for what, true in went_on.items()}
     errors = {line.split("ledger.sqlite: ")[-1] for line in scene.log.read_text().splitlines() if " ERROR " in line}
     return {"errors_in_the_log": sorted(errors)} | found
+
+
+def _heard(crowd: Crowd, rounds: int) -> bool:
+    return len(crowd.rounds) > rounds
 
 
 @contextmanager
@@ -200,13 +215,13 @@ def main() -> None:
     """Train a small release, kill, print and write the figures."""
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     logging.basicConfig(level="ERROR")  # of the devices' connections, which are meant to be lost
-    began, results = time.monotonic(), {}
+    began, results = time.monotonic(), dict[str, dict[str, Any]]()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         release = train_release(folder)
         with EmbeddedBroker(folder / "broker") as broker:
-            for mode in ("rounds", "buffered"):
-                results[mode] = kill(Scene(folder / mode, release, mode, broker), KILLS // 2)
+            for kind, kills in KILLS.items():
+                results[kind] = kill(Scene(folder / kind, release, kind, broker), kills)
             results["hardship"] = hardship(Scene(folder / "hardship", release, "rounds", broker))
     wrong = 0
     for part, found in results.items():
