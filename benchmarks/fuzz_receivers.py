@@ -9,7 +9,6 @@ strategies that take deltas and statistics, with pinned keys and without.
 import json
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -25,7 +24,7 @@ from fedtiny.errors import DataError, FedTinyError, ProtocolError, ReleaseError,
 from fedtiny.ledger import Ledger
 from fedtiny.model.artifact import Release
 from fedtiny.monitor import FleetView
-from fedtiny.protocol import codec, signing, topics
+from fedtiny.protocol import codec, topics
 from fedtiny.protocol.messages import ReleaseMessage
 from fedtiny.protocol.signing import public_key
 from fedtiny.provisioning.certificates import certificate_pem, key_pem
@@ -122,21 +121,11 @@ class Receivers:
             taken |= self._release_opens(message)
         elif "/global/" in message.topic or VICTIM in message.topic:
             taken |= self._expecting(AGENT_TAKES, self.agent._receive, message)
-        if not self._own_word(message):
-            retained = replace(message, retained=message.retained or "/global/" in message.topic)
-            with self._ledger.transaction():
-                taken |= self._expecting(COORDINATOR_TAKES, self.coordinator._receive, retained)
-            self._step()
+        retained = replace(message, retained=message.retained or "/global/" in message.topic)
+        with self._ledger.transaction():
+            taken |= self._expecting(COORDINATOR_TAKES, self.coordinator._receive, retained)
+        self._step()
         return taken
-
-    def _own_word(self, message: Hostile) -> bool:
-        """Whether the coordinator's own key has signed it: that is no forgery, and it signs nothing of this kind."""
-        if not self.fleet[2] or "/global/" not in message.topic:
-            return False
-        with suppress(ProtocolError):
-            signing.verify(message.topic, message.payload, [public_key(KEYS["staff"])])
-            return True
-        return False
 
     def _expecting(self, errors: tuple[type[FedTinyError], ...], receive: Receive, message: Hostile) -> bool:
         try:

@@ -175,10 +175,10 @@ class Coordinator:
         """Whether the fleet has seen more than this ledger knows; without pinned keys devices heed revisions alone."""
         match message:
             case HeadMessage():
-                ahead = bool(self._keys) and message.serial > self._global.head_serial
-                return ahead or self._global.is_newer(message)
+                newer = self._global.is_newer(message)  # which refuses one that cannot be
+                return newer or (bool(self._keys) and self._global.head_serial < message.serial < FURTHEST)
             case ReleaseMessage():
-                return bool(self._keys) and message.serial > self._global.release_serial
+                return bool(self._keys) and self._global.release_serial < message.serial < FURTHEST
             case RoundMessage():  # a device answers no round whose number it has answered
                 return self._keeper.rounds.number < message.round_number < FURTHEST
         return False

@@ -138,8 +138,8 @@ class GlobalState:
         """Whether a head of the current release is newer than all that the ledger has; ProtocolError: it is none."""
         if message.release_id != self.base.release_id or message.revision <= self.base.revision:
             return False
-        if message.revision > FURTHEST:
-            raise ProtocolError(f"head: revision {message.revision}, which no fleet comes to")
+        if max(message.revision, message.serial) > FURTHEST:
+            raise ProtocolError(f"head: revision {message.revision}, serial {message.serial}: no fleet comes to that")
         from_message(message, self.release)
         return True
 

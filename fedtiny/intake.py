@@ -21,6 +21,7 @@ WHY = {
     "uninvited": "the round asks other devices",
     "few": "fewer examples than the round asks for",
     "duplicate": "the device has answered this round",
+    "outdated": "newer statistics of the device count already",
 }
 
 
@@ -59,7 +60,7 @@ class Intake:
                 **{name: value for name, value in vars(update).items() if name != "payload"},
             )
             self._check(device, topic, payload, message)
-            reason = rounds.judge(message)
+            reason = rounds.judge(message) or self._outdated(message)
             if reason is not None:
                 raise RefusedError(reason, WHY[reason])
             self._check_numbers(update)
@@ -86,6 +87,14 @@ class Intake:
             raise RefusedError(
                 "kind", f"it carries {message.kind}, the strategy {self._strategy.name} takes {self._strategy.kind}"
             )
+
+    def _outdated(self, message: UpdateMessage) -> str | None:
+        """A broker that delivers again what a killed coordinator had does so behind what is newer."""
+        if message.kind == "statistics" and message.round_number < self._ledger.statistics_of(
+            message.base.release_id, message.device
+        ):
+            return "outdated"
+        return None
 
     def _check_numbers(self, update: LocalUpdate) -> None:
         try:

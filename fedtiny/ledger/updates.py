@@ -103,6 +103,15 @@ class Updates(Database):
         )
         return self._stream(query, release_id)
 
+    def statistics_of(self, release_id: str, device: str) -> int:
+        """The round that a device's statistics which count were made for; 0 where there are none."""
+        rows = self.execute(
+            "SELECT round_claimed FROM statistics s JOIN updates ON id = update_id "
+            "WHERE release_id = ? AND s.device = ?",
+            *(release_id, device),
+        )
+        return int(rows[0][0]) if rows else 0
+
     def drop_statistics(self, device: str) -> set[str]:
         """Forget a device's statistics of every release; returns of which."""
         return {

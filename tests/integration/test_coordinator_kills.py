@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from benchmarks.coordinator_kills import Scene, kill
+from benchmarks.coordinator_kills import KILLS, Scene, kill
 from fedtiny.broker import EmbeddedBroker
 
 
@@ -14,9 +14,8 @@ def test_nothing_is_lost_or_counted_twice_by_a_killed_coordinator(tmp_path, rele
         with EmbeddedBroker(tmp_path / f"{kind}-broker") as broker:
             return kill(Scene(tmp_path / kind, release_path, kind, broker), 3)
 
-    kinds = ("rounds", "buffered")
     with ThreadPoolExecutor() as pool:  # most of the time they wait
-        results = dict(zip(kinds, pool.map(killed, kinds), strict=True))
+        results = dict(zip(KILLS, pool.map(killed, KILLS), strict=True))
     for kind, found in results.items():
         assert not any(found["wrong"].values()), (kind, found)
         assert found["deaths_with_an_open_round"] > 0
