@@ -47,12 +47,14 @@ class Crowd(Observer):
         self._due: list[tuple[float, Update]] = []
         self._answers: dict[str, float] = {}  # device -> when its last answer is due: they leave in their order
         self._unacknowledged: dict[int, Update] = {}  # by token
-        self._unannounced: Base | None = Base(release_id=release.id, revision=0)
+        self._base = Base(release_id=release.id, revision=0)
+        self._unannounced: Base | None = self._base
         super().__init__(broker, fleet, "crowd")
 
     def reconnect(self) -> None:
-        """At once; what was not acknowledged is sent again, as a device's spool does."""
+        """At once; as devices do, they say where they are, and send again what was not acknowledged."""
         super().reconnect()
+        self._unannounced = self._base
         again, self._unacknowledged = self._unacknowledged, {}
         for update in again.values():
             self._send(update)
@@ -82,7 +84,8 @@ class Crowd(Observer):
         newer = message.revision > self.newest
         super()._take_head(message, event)
         if newer:
-            self._unannounced = Base(release_id=message.release_id, revision=message.revision)
+            self._base = Base(release_id=message.release_id, revision=message.revision)
+            self._unannounced = self._base
 
     def _take_round(self, message: RoundMessage) -> None:
         super()._take_round(message)
