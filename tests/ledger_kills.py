@@ -1,17 +1,17 @@
 """Kills a process that writes a Ledger at random instants, and checks what is left; prints what it saw."""
 
 import hashlib
-import os
 import random
 import shutil
-import signal
 import sys
 import time
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from killed import killed_after
 
 from fedtiny.ledger import Ledger, RevisionRow, RoundRow, UpdateRow
 
@@ -108,31 +108,11 @@ def whole_step(ledger):
     return n
 
 
-def killed_after(folder, n, lifetime_s):
-    """Write from step n + 1 on in a child until it is killed; the last step that it acknowledged."""
-    reading, writing = os.pipe()
-    child = os.fork()  # a new interpreter would take longer than all the rest
-    if child == 0:
-        ledger = Ledger(folder)
-        while True:
-            n += 1
-            step(ledger, n)
-            os.write(writing, n.to_bytes(4, "big"))
-    os.close(writing)
-    time.sleep(lifetime_s)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    with os.fdopen(reading, "rb") as pipe:
-        while word := pipe.read(4):
-            n = int.from_bytes(word, "big")
-    return n
-
-
 def main(folder):
     chance, end = random.Random(11), time.monotonic() + WITHIN_S
     n = kills = idle = 0
     while kills < KILLS and time.monotonic() < end:
-        acknowledged = killed_after(folder, n, chance.uniform(0, 0.07))
+        acknowledged = killed_after(lambda: partial(step, Ledger(folder)), n, chance.uniform(0, 0.07))
         kills += 1
         idle += acknowledged == n
         copy = folder / "copy"  # closing a ledger tidies it up; the next child shall find what the kill left

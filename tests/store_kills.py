@@ -1,15 +1,15 @@
 """Kills a process that writes a DeviceStore at random instants, and checks what is left; prints what it saw."""
 
-import os
 import random
 import shutil
-import signal
 import sys
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from killed import killed_after
 
 from fedtiny.device_store import DeviceStore
 
@@ -42,31 +42,13 @@ def whole_step(store):
     return n
 
 
-def killed_after(path, n, lifetime_s):
-    """Write from step n + 1 on in a child until it is killed; the last step that it acknowledged."""
-    reading, writing = os.pipe()
-    child = os.fork()  # a new interpreter would take longer than all the rest
-    if child == 0:
-        store = DeviceStore(path)
-        while True:
-            n += 1
-            step(store, n)
-            os.write(writing, n.to_bytes(4, "big"))
-    os.close(writing)
-    time.sleep(lifetime_s)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    with os.fdopen(reading, "rb") as pipe:
-        while word := pipe.read(4):
-            n = int.from_bytes(word, "big")
-    return n
-
-
 def main(folder):
     chance, end = random.Random(11), time.monotonic() + WITHIN_S
     n = kills = idle = 0
     while kills < KILLS and time.monotonic() < end:
-        acknowledged = killed_after(folder / "device.db", n, chance.uniform(0, 0.06))
+        acknowledged = killed_after(
+            lambda: partial(step, DeviceStore(folder / "device.db")), n, chance.uniform(0, 0.06)
+        )
         kills += 1
         idle += acknowledged == n
         copy = folder / "copy"  # closing a store tidies it up; the next child shall find what the kill left
