@@ -103,7 +103,7 @@ class Worker:
         began = time.thread_time()
         try:
             tally.taken += receivers.take(message)
-        except Exception:
+        except Exception:  # what a receiver does not expect is what is looked for
             tally.crashes.append(self._reported(message, receivers.fleet, traceback.format_exc()))
             return False
         seconds = time.thread_time() - began

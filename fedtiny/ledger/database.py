@@ -47,7 +47,7 @@ class Database:
         except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter: SQLite's message quotes what is damaged
             self._db.close()
             raise self._failure(error) from None
-        except BaseException:
+        except BaseException:  # whatever it is, the file must not stay open
             self._db.close()
             raise
 
@@ -72,7 +72,7 @@ class Database:
         try:
             yield
             self.execute("RELEASE part" if inner else "COMMIT")
-        except BaseException:
+        except BaseException:  # whatever it is, half a transaction must not stay
             if self._db.in_transaction:
                 for undo in ("ROLLBACK TO part", "RELEASE part") if inner else ("ROLLBACK",):
                     self._db.execute(undo)

@@ -179,7 +179,7 @@ def _add(
     try:
         write_identity(draft, key, files(certificate))
         load_config(draft / CONFIG)
-    except BaseException:
+    except BaseException:  # Ctrl-C too: a key that was never handed out must not stay
         shutil.rmtree(draft, ignore_errors=True)
         raise
     fleet.publish()

@@ -325,12 +325,12 @@ def test_it_ends_cleanly_when_asked_to(fleet, agent, play, tmp_path, number):
 
 
 @one_broker
-def test_ten_kills_lose_double_and_change_nothing(broker_process, broker, release, tmp_path):
+def test_kills_lose_double_and_change_nothing(broker_process, broker, release, tmp_path):
     folder = tmp_path / "kills"
     folder.mkdir()
-    found = run_kills(release, folder, broker_process, broker, kills=10, episodes=15)
+    found = run_kills(release, folder, broker_process, broker, kills=14, episodes=15)
     assert set(found["wrong"].values()) == {0}, found
-    assert found["lives_that_told_of_an_alarm"] >= 1
+    assert found["lives_that_told_of_an_alarm"] > 2
     assert found["alarm_messages"] == 30
 
 
