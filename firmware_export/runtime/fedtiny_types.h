@@ -1,0 +1,50 @@
+/* What all parts share: choices made at export, number types, status codes. C99, little-endian. */
+#ifndef FEDTINY_TYPES_H
+#define FEDTINY_TYPES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define FEDTINY_ROUNDING_TFLITE 0
+#define FEDTINY_ROUNDING_TFLM 1
+#define FEDTINY_ROUNDING_XNN 2
+
+/* Made at export: FEDTINY_ROUNDING, FEDTINY_FIXED_POINT (0 or 1), FEDTINY_SAMPLE_INT16 (0 or 1). */
+#include "fedtiny_config.h"
+
+#if defined(__BYTE_ORDER__) && defined(__ORDER_LITTLE_ENDIAN__) && (__BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__)
+#error "fedtiny needs a little-endian target"
+#endif
+
+/* A feature, a standardised feature, a residual, a score. Fixed point: Q16.16, saturated at its ends. */
+#if FEDTINY_FIXED_POINT
+typedef int32_t fedtiny_value;
+#else
+typedef float fedtiny_value;
+#endif
+
+/* A sample: counts of the converter, or the unit that the model was trained in. */
+#if FEDTINY_SAMPLE_INT16
+typedef int16_t fedtiny_sample;
+#else
+typedef float fedtiny_sample;
+#endif
+
+/* Negative: refused, and nothing has changed. */
+typedef enum {
+    FEDTINY_OK = 0,
+    FEDTINY_MORE = 1,              /* not complete yet: more bytes or samples are needed */
+    FEDTINY_ERROR_ARGUMENT = -1,   /* a null pointer or a size that cannot be */
+    FEDTINY_ERROR_NOT_READY = -2,  /* no whole window is there */
+    FEDTINY_ERROR_FORMAT = -3,     /* not a head image, or of another format */
+    FEDTINY_ERROR_SIZE = -4,       /* a head of other sizes than the model's, or larger than its slot */
+    FEDTINY_ERROR_RELEASE = -5,    /* a head of another release, or for another rounding */
+    FEDTINY_ERROR_CHECKSUM = -6,   /* a head that was damaged on its way */
+    FEDTINY_ERROR_SIGNATURE = -7,  /* a head that the verifier refuses, or none was given a verifier asks for */
+    FEDTINY_ERROR_IN_USE = -8,     /* a slot whose head is in use */
+    FEDTINY_ERROR_OLD = -9,        /* a head older than the one in use */
+    FEDTINY_ERROR_SELFTEST = -10   /* this build does not compute what it should */
+} fedtiny_status;
+
+#endif
