@@ -10,10 +10,15 @@ from pathlib import Path
 import pytest
 
 RUNTIME = Path(__file__).parents[2] / "firmware_export" / "runtime"
-WARNINGS = (
-    "-std=c99 -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wundef -Wstrict-prototypes "
-    "-Wmissing-prototypes -Wcast-qual -Wcast-align -Wdouble-promotion -Werror"
-).split()
+WARNINGS = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wsign-conversion", "-Wshadow", "-Wundef"]
+WARNINGS += [
+    "-Wstrict-prototypes",
+    "-Wmissing-prototypes",
+    "-Wcast-qual",
+    "-Wcast-align",
+    "-Wdouble-promotion",
+    "-Werror",
+]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"]
 
 
