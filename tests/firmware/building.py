@@ -11,14 +11,8 @@ import pytest
 
 RUNTIME = Path(__file__).parents[2] / "firmware_export" / "runtime"
 WARNINGS = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wsign-conversion", "-Wshadow", "-Wundef"]
-WARNINGS += [
-    "-Wstrict-prototypes",
-    "-Wmissing-prototypes",
-    "-Wcast-qual",
-    "-Wcast-align",
-    "-Wdouble-promotion",
-    "-Werror",
-]
+WARNINGS += ["-Wstrict-prototypes", "-Wmissing-prototypes", "-Wcast-qual", "-Wcast-align", "-Wdouble-promotion"]
+WARNINGS += ["-Werror"]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"]
 
 
