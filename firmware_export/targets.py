@@ -1,0 +1,160 @@
+"""An export laid out for an ecosystem: its C files, what builds them there, a README and an example that runs.
+
+Each target is a folder of templates: ``all`` goes into every export, ``watch`` into one that watches machines,
+``network`` into one of a foreign model, which has no features and no score. ``parts`` are pieces of examples that all
+targets share. A placeholder is written ``@{name}``, so that CMake's and Python's own signs stay as they are.
+"""
+
+import math
+import re
+import string
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fedtiny.errors import ConfigError
+from firmware_export import tflm
+
+TARGETS: tuple[str, ...] = ("c", "arduino", "platformio", "zephyr", "esp-idf", "tflm")
+TEMPLATES = Path(__file__).with_name("templates")
+_NOISE = {  # a sample from the upper bits of an uint32
+    True: "(fedtiny_sample)((int32_t)(noise >> 24) - 128)",
+    False: "((fedtiny_sample)(noise >> 24) / 128.0f) - 1.0f",
+}
+MOST_FRAMES = 512  # that an example takes from its sensor at a time
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What layouts say of an export.
+
+    ``name`` prefixes what belongs to this model in C. ``given``: the release takes ready-made features, not samples.
+    ``foreign``: a .tflite that is no release; then only its network is exported, and ``sample_rate_hz``, ``channels``,
+    ``window``, ``hop`` and ``revision`` mean nothing. ``lsb``: the physical unit of a count, None for float samples.
+    ``sizes``: lines of Markdown for the README. Raises ConfigError for a name that cannot be one.
+    """
+
+    name: str
+    release_id: str
+    revision: int
+    sample_rate_hz: float
+    channels: tuple[str, ...]
+    window: int
+    hop: int
+    number: Literal["float", "fixed"]
+    sample_int16: bool
+    lsb: float | None
+    profile: str
+    foreign: bool
+    given: bool
+    sizes: str
+    version: str
+    tflite: bytes
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,39}", self.name):
+            raise ConfigError(
+                f"--name {self.name!r}: expected a letter, then at most 39 letters, digits or underscores"
+            )
+
+
+def lay_out(target: str, sources: Mapping[str, str], facts: Facts) -> dict[str, str | bytes]:
+    """All files of an export by their relative path.
+
+    Args:
+        target: one of TARGETS.
+        sources: the C files of the export, name to text; tflm leaves them out, it has an interpreter of its own.
+        facts: what the release and the export are.
+
+    Raises:
+        ConfigError: an unknown target, or a name that cannot be one.
+    """
+    if target not in TARGETS:
+        raise ConfigError(f"target {target!r}: expected one of {', '.join(TARGETS)}")
+    if target == "tflm":
+        sources = tflm.data_sources(facts.name, facts.tflite)
+    fields = _fields(target, sources, facts)
+    files: dict[str, str | bytes] = {f"src/{name}": text for name, text in sources.items()}
+    for folder in ("all", "network" if facts.foreign else "watch"):
+        root = TEMPLATES / target / folder
+        for path in sorted(p for p in root.rglob("*") if p.is_file()):
+            files[_fill(path.relative_to(root).as_posix(), fields)] = _fill(path.read_text(), fields)
+    files["README.md"] = _fill((TEMPLATES / "README.md").read_text(), fields)
+    return dict(sorted(files.items()))
+
+
+class _Text(string.Template):
+    delimiter = "@"
+    idpattern = "(?!)"  # names stand in braces: an @ of its own stays what it is
+    braceidpattern = "[a-z_A-Z]+"
+    flags = re.NOFLAG
+
+
+def _fill(text: str, fields: Mapping[str, str]) -> str:
+    return _Text(text).safe_substitute(fields)
+
+
+def _part(name: str, fields: Mapping[str, str]) -> str:
+    return _fill((TEMPLATES / "parts" / name).read_text(), fields).strip("\n")
+
+
+def _fields(target: str, sources: Mapping[str, str], facts: Facts) -> dict[str, str]:
+    slug = re.sub(r"[^a-z0-9]+", "-", facts.name.lower()).strip("-")
+    package = slug if slug == "fedtiny" else f"fedtiny-{slug}"
+    order = " ".join(", ".join(facts.channels).split())
+    fields = {
+        "name": facts.name,
+        "NAME": facts.name.upper(),
+        "package": package,
+        "KCONFIG": package.upper().replace("-", "_"),
+        "version": (re.match(r"\d+\.\d+\.\d+", facts.version) or ["0.0.0"])[0],
+        "fedtiny": facts.version,
+        "release": facts.release_id,
+        "short": facts.release_id[:12],
+        "revision": str(facts.revision),
+        "profile": facts.profile,
+        "number": facts.number,
+        "numbers": "float32" if facts.number == "float" else "fixed point, Q16.16",
+        "sizes": facts.sizes.rstrip("\n"),
+        "channel_count": str(len(facts.channels)),
+        "frames": str(min(max(math.ceil(facts.sample_rate_hz / 50), 1), MOST_FRAMES)),
+        "order": order,
+        "comment_order": textwrap.fill(order.replace("*/", "* /"), 116, subsequent_indent=" * "),
+        "rate": f"{facts.sample_rate_hz:g}",
+        "window": str(facts.window),
+        "hop": str(facts.hop),
+        "unit": _unit(facts),
+        "noise": _NOISE[facts.sample_int16],
+        "headers": "\n    ".join(f"src/{name}" for name in sources if name.endswith(".h")),
+        "units": "\n    ".join(f"src/{name}" for name in sources if name.endswith(".c")),
+        "module_units": "\n        ".join(f"${{module}}/src/{name}" for name in sources if name.endswith(".c")),
+        "selftest": "(int8_t *)arena" if facts.foreign else "&machine",
+        "front": "" if facts.foreign or facts.given else " and its features",
+        "example": "infer" if facts.foreign else "watch",
+    }
+    if target == "tflm":
+        fields |= tflm.fields(facts.tflite)
+    kind = "network" if facts.foreign else "features" if facts.given else "samples"
+    use = "tflm" if target == "tflm" else kind
+    wanted = {
+        "about": f"about_{kind}.md",
+        "code": f"{kind}.c",
+        "show": "percent.c",
+        "heads": "heads.c",
+        "main": "main_network.c" if facts.foreign else "main_watch.c",
+        "self_test": "self_test.md",
+        "head_text": "heads.md",
+        "build": f"build_{target}.md",
+        "use": f"use_{use}.md",
+    }
+    for field, part in wanted.items():  # in this order: later ones quote earlier ones
+        fields[field] = _part(part, fields)
+    return fields
+
+
+def _unit(facts: Facts) -> str:
+    if facts.sample_int16:
+        return f"int16 counts of {facts.lsb:g} of the training data's unit"
+    return "float, in the unit of the training data"

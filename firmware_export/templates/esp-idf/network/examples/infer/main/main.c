@@ -1,0 +1,24 @@
+/* Runs the network once a second. Replace the function marked YOUR. */
+#include <stdio.h>
+
+#include "freertos/FreeRTOS.h"
+#include "freertos/task.h"
+
+#include "@{name}_golden.h"
+#include "@{name}_model.h"
+
+@{code}
+
+void app_main(void) {
+    if (@{name}_selftest((int8_t *)arena) != FEDTINY_OK) {
+        printf("this build does not compute what it should: see README.md, self-test\n");
+        return;
+    }
+    for (;;) {
+        const int8_t *outputs = infer();
+        for (size_t i = 0u; i < @{NAME}_OUTPUTS; i++) {
+            printf("%d\n", outputs[i]);
+        }
+        vTaskDelay(pdMS_TO_TICKS(1000));
+    }
+}

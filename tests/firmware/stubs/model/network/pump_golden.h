@@ -1,0 +1,16 @@
+#ifndef PUMP_GOLDEN_H
+#define PUMP_GOLDEN_H
+
+#include "fedtiny.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+fedtiny_status pump_selftest(int8_t *arena);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
