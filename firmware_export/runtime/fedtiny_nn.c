@@ -1,0 +1,91 @@
+#include "fedtiny_nn.h"
+
+#include <string.h>
+
+#include "fedtiny_dot.h"
+
+#if FEDTINY_ROUNDING == FEDTINY_ROUNDING_XNN
+
+/*
+ * Output of a row, from low to high, of its sum: sum * multiplier in float32, clamped, then to the nearest integer,
+ * ties to even. Adding 1.5 * 2^23 leaves that integer in the low bits of the float32; the clamp between keeps a compiler
+ * from fusing the product with that addition.
+ */
+static inline int32_t requantised(const fedtiny_layer *layer, uint32_t row, int32_t sum)
+{
+    const int32_t zero_point = layer->zero_point;
+    const float least = (float)((int32_t)layer->low - zero_point);
+    const float most = (float)((int32_t)layer->high - zero_point);
+    float scaled = (float)sum * layer->multiplier[row];
+    int32_t bits;
+    if (scaled < least) {
+        scaled = least;
+    }
+    if (scaled > most) {
+        scaled = most;
+    }
+    scaled += 12582912.0f;
+    (void)memcpy(&bits, &scaled, sizeof(bits));
+    return (bits - 0x4B400000) + zero_point;
+}
+
+#else
+
+/*
+ * Output of a row, from low to high, of its sum: sum * multiplier * 2^(shift - 31), rounded to the nearest integer
+ * before the shift to the right, ties upward, and again by it, ties upward (tflite) or away from zero (tflm). The export
+ * sees to it that no sum overflows when it is shifted to the left.
+ */
+static inline int32_t requantised(const fedtiny_layer *layer, uint32_t row, int32_t sum)
+{
+    const int32_t shift = layer->shift[row];
+    const int32_t start = (shift > 0) ? (sum * (int32_t)(1u << (uint32_t)shift)) : sum;
+    int32_t value = (int32_t)((((int64_t)start * layer->multiplier[row]) + 0x40000000) >> 31);
+    if (shift < 0) {
+#if FEDTINY_ROUNDING == FEDTINY_ROUNDING_TFLM
+        value += value >> 31;
+#endif
+        value = ((value >> (-1 - shift)) + 1) >> 1;
+    }
+    value += layer->zero_point;
+    if (value < layer->low) {
+        value = layer->low;
+    }
+    if (value > layer->high) {
+        value = layer->high;
+    }
+    return value;
+}
+
+#endif
+
+/* outputs has room for the padded rows. */
+static void run_layer(const fedtiny_layer *from, const int8_t *inputs, int8_t *outputs)
+{
+    const fedtiny_layer layer = *from; /* a copy: the compiler need not read it again after each output */
+    const uint32_t blocks = (layer.inputs + (FEDTINY_COLUMNS - 1u)) / FEDTINY_COLUMNS;
+    const int8_t *weights = layer.weights;
+    for (uint32_t row = 0; row < layer.outputs; row += FEDTINY_ROWS) {
+        int32_t sums[FEDTINY_ROWS];
+        (void)memcpy(sums, &layer.bias[row], sizeof(sums));
+        fedtiny_dot4(weights, inputs, layer.inputs, sums);
+        weights += blocks * (FEDTINY_ROWS * FEDTINY_COLUMNS);
+        for (uint32_t i = 0; i < FEDTINY_ROWS; i++) {
+            outputs[row + i] = (int8_t)requantised(&layer, row + i, sums[i]);
+        }
+    }
+}
+
+const int8_t *fedtiny_nn_run(const fedtiny_network *network, const fedtiny_layer *head, int8_t *arena)
+{
+    int8_t *inputs = arena;
+    int8_t *outputs = &arena[network->odd_offset];
+    for (uint32_t i = 0; i < network->count; i++) {
+        const bool last = (i + 1u) == network->count;
+        int8_t *const used = inputs;
+        run_layer((last && (head != NULL)) ? head : &network->layers[i], used, outputs);
+        inputs = outputs;
+        outputs = used;
+    }
+    return inputs;
+}
