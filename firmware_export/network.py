@@ -19,7 +19,8 @@ from firmware_export.operators import ACTIVATIONS, DEQUANTIZE, FULLY_CONNECTED, 
 TENSOR_SPARSITY, QUANT_DIMENSION, OPTION_ACTIVATION, OPTION_WEIGHTS_FORMAT = 6, 6, 0, 1
 TYPE_INT32 = 2
 MOST_UNITS = 65535  # inputs or outputs of a layer: uint16 in the C runtime
-MOST_SUM, MOST_MULTIPLIER = 2**31 - 1, 2**16
+MOST_SUM = 2**31 - 256  # of a row: with the zero point of the output it fits int32
+MOST_MULTIPLIER = 2**16
 SMALLEST, LARGEST = np.float32(2.0**-126), np.float32(2.0**60)  # scales: products of two stay finite
 CLAMPS = {"NONE": (None, None), "RELU": (0, None), "RELU6": (0, 6), "RELU_N1_TO_1": (-1, 1)}
 
@@ -169,7 +170,7 @@ class _File:
             raise ReleaseError(f"names tensor {index} of {len(self.tensors)} as its {what}")
         found = self.reader.scalar(self.tensors[index], fb.TENSOR_TYPE, "b")
         if found != kind:
-            raise ReleaseError(f"has {what} of {named(TYPES, found)}, expected {TYPES[kind]}")
+            raise ReleaseError(f"has {what} of {named(TYPES, found)}, expected {named(TYPES, kind)}")
         return self.tensors[index]
 
     def _content(self, table: int, dtype: str, size: int, what: str) -> NDArray[Any]:

@@ -49,10 +49,9 @@ def packed_layer(layer: Layer, profile: Profile) -> PackedLayer:
     weights = np.zeros((rows, columns), np.int8)
     weights[: layer.outputs, : layer.inputs] = layer.weights
     blocks = weights.reshape(rows // ROWS, ROWS, columns // COLUMNS, COLUMNS).swapaxes(1, 2).ravel()
-    bias, multiplier, shift = (
-        np.pad(part, (0, rows - layer.outputs)) for part in (fold_bias(layer), multiplier, shift)
-    )
-    return PackedLayer(blocks, bias, multiplier, shift, *clamps(layer, profile))
+    below = (0, rows - layer.outputs)
+    by_row = np.pad(fold_bias(layer), below), np.pad(multiplier, below), np.pad(shift, below)
+    return PackedLayer(blocks, *by_row, *clamps(layer, profile))
 
 
 def arena(network: Network) -> Arena:

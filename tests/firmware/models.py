@@ -141,6 +141,14 @@ def extreme_shifts() -> bytes:
     return make_tflite([Dense(weights, scales, 1.0, 3, bias)], 1.0, -128)
 
 
+def largest_sums() -> bytes:
+    """Sums of up to 2^31 - 256, the most that is exported, under multipliers from 2^-32 to 1."""
+    multipliers = 2.0 ** -np.repeat([0.001, 1.001, 2, 24, 25, 30, 31, 31.5], 2)
+    weights = np.ones((16, 5), np.int8)
+    bias = np.tile(np.array([1, -1]), 8) * (2**31 - 256 - 5 * 128)
+    return make_tflite([Dense(weights, multipliers.astype(np.float32), 1.0, 100, bias.astype(np.int32))], 1.0)
+
+
 def all_models() -> dict[str, bytes]:
     """Every model that the tests run, by name."""
     wide = (64 * np.float32(2.0) ** -np.arange(1, 17)).astype(np.float32)
@@ -164,4 +172,5 @@ def all_models() -> dict[str, bytes]:
         "almost_one": single(almost_one, 1.0, float(np.float32(1 + 2.0**-17))),
         "half_steps": half_steps(),
         "shifts": extreme_shifts(),
+        "largest_sums": largest_sums(),
     }
