@@ -36,7 +36,7 @@ def to_values(numbers: Any, what: str, *, fixed_point: bool, factor: bool = Fals
     if not fixed_point:
         return exact.astype(np.float32)
     scaled = np.rint(exact * 2**FRACTION_BITS)
-    if not (np.abs(scaled) < 2**31).all():
+    if not ((scaled >= -(2**31)) & (scaled < 2**31)).all():
         most = exact.ravel()[np.abs(exact).argmax()]
         raise ConfigError(f"{what}: {most:g} is beyond fixed point, which ends at 32768: export with float numbers")
     if factor and (np.abs(scaled / 2**FRACTION_BITS - exact) > ROUGH * np.abs(exact)).any():
@@ -88,10 +88,10 @@ class FixedScore:
     def standardise(self, features: Fixed) -> tuple[Fixed, NDArray[np.int8]]:
         """(z, the network's inputs) of features, all (n, features)."""
         z = _product(_saturated(features - self._of["mean"]), self._of["factor"])
-        exact = z * self._per_unit
+        exact = z * self._per_unit + self._in_zero * 2**32
         codes = (exact + 2**31) >> 32
         codes -= codes & (exact & (2**32 - 1) == 2**31)  # half to even
-        return z.astype(np.int32), np.clip(codes + self._in_zero, -128, 127).astype(np.int8)
+        return z.astype(np.int32), np.clip(codes, -128, 127).astype(np.int8)
 
     def away(self, z: Fixed, outputs: NDArray[np.int8]) -> Fixed:
         """Whitened residuals as seen from the centre of drift, of z and the network's outputs, all (n, features)."""

@@ -26,16 +26,12 @@ static fedtiny_value product(fedtiny_value a, fedtiny_value b) {
     return saturated(((int64_t)a * b + 32768) >> 16);
 }
 
-/* To the nearest whole number, half to even. */
-static int64_t nearest(fedtiny_value a, fedtiny_value b) {
-    const int64_t exact = (int64_t)a * b;
-    const int64_t above = (exact + INT64_C(0x80000000)) >> 32;
-    const bool half = (exact & INT64_C(0xFFFFFFFF)) == INT64_C(0x80000000);
-    return half ? (above & ~INT64_C(1)) : above;
-}
-
+/* To the nearest code, half to even. */
 static int8_t code_of(fedtiny_value z, const fedtiny_input_codes *codes) {
-    const int64_t code = nearest(z, codes->per_unit) + codes->zero_point;
+    const int64_t exact = (int64_t)z * codes->per_unit + codes->zero_point * INT64_C(0x100000000);
+    const bool half = (exact & INT64_C(0xFFFFFFFF)) == INT64_C(0x80000000);
+    const int64_t above = (exact + INT64_C(0x80000000)) >> 32;
+    const int64_t code = half ? (above & ~INT64_C(1)) : above;
     if (code > INT8_MAX) {
         return INT8_MAX;
     }
@@ -286,9 +282,12 @@ void fedtiny_judge(fedtiny_scorer *scorer, fedtiny_value *values, bool trusted, 
         values[i] = difference(values[i], scorer->centre[i]);
     }
     finding->score = fedtiny_mean_square(values, machine->features);
+    finding->threshold = machine->threshold;
+    finding->learned = 100u;
     const bool over = finding->score >= machine->threshold;
     finding->verdict = over ? FEDTINY_ANOMALOUS : FEDTINY_NORMAL;
     finding->changed = fedtiny_alarm_add(&scorer->alarm, over, finding->score < machine->clear);
+    finding->alarm = scorer->alarm.state;
     if (trusted && !over && !fedtiny_alarm_standing(&scorer->alarm)) {
         follow(machine, scorer->centre, values);
     }

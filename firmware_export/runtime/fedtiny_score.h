@@ -60,9 +60,13 @@ typedef enum {
 
 typedef struct {
     fedtiny_verdict verdict;
-    bool changed;        /* the alarm was raised or cleared by this window */
-    fedtiny_value score; /* distance from where drift has moved the normal to */
-    fedtiny_value level; /* distance from what was learned: how the machine has changed since */
+    fedtiny_alarm_state alarm;
+    bool changed;            /* the alarm was raised or cleared by this window */
+    uint8_t learned;         /* percent of the windows that scoring waits for */
+    fedtiny_value score;     /* distance from where drift has moved the normal to */
+    fedtiny_value level;     /* distance from what was learned: how the machine has changed since */
+    fedtiny_value threshold; /* a score of this or more is anomalous */
+    uint32_t revision;       /* of the head that it was scored by */
 } fedtiny_finding;
 
 /* The scores of one machine. */
