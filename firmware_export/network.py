@@ -19,7 +19,7 @@ from firmware_export.operators import ACTIVATIONS, DEQUANTIZE, FULLY_CONNECTED, 
 TENSOR_SPARSITY, QUANT_DIMENSION, OPTION_ACTIVATION, OPTION_WEIGHTS_FORMAT = 6, 6, 0, 1
 TYPE_INT32 = 2
 MOST_UNITS = 65535  # inputs or outputs of a layer: uint16 in the C runtime
-MOST_SUM = 2**31 - 256  # of a row: with the zero point of the output it fits int32
+MOST_SUM = 2**30 - 1  # of a row, as the head loader in C demands it, too: interpreters may round within int32
 MOST_MULTIPLIER = 2**16
 SMALLEST, LARGEST = np.float32(2.0**-126), np.float32(2.0**60)  # scales: products of two stay finite
 CLAMPS = {"NONE": (None, None), "RELU": (0, None), "RELU6": (0, 6), "RELU_N1_TO_1": (-1, 1)}

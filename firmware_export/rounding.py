@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedtiny.errors import ReleaseError
-from firmware_export.network import MOST_SUM, Layer, Network, clamp
+from firmware_export.network import Layer, Network, clamp
 
 Profile = Literal["tflite", "tflm", "xnn"]
 Int8 = NDArray[np.int8]
@@ -74,7 +74,7 @@ def integer_multipliers(layer: Layer, profile: Profile) -> tuple[Int32, Int8]:
     """
     q, shift = quantise_multipliers(real_multipliers(layer, profile))
     largest = layer.largest_sums()
-    over = largest * 2.0 ** np.maximum(shift, 0) > MOST_SUM
+    over = largest * 2.0 ** np.maximum(shift, 0) >= 2.0**31
     if over.any():
         row = int(over.argmax())
         raise ReleaseError(

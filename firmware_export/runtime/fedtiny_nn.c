@@ -14,8 +14,8 @@
 static inline int32_t requantised(const fedtiny_layer *layer, uint32_t row, int32_t sum)
 {
     const int32_t zero_point = layer->zero_point;
-    const float least = (float)((int32_t)layer->low - zero_point);
-    const float most = (float)((int32_t)layer->high - zero_point);
+    const float least = (float)(layer->low - zero_point);
+    const float most = (float)(layer->high - zero_point);
     float scaled = (float)sum * layer->multiplier[row];
     int32_t bits;
     if (scaled < least) {
@@ -38,6 +38,9 @@ static inline int32_t requantised(const fedtiny_layer *layer, uint32_t row, int3
  */
 static inline int32_t requantised(const fedtiny_layer *layer, uint32_t row, int32_t sum)
 {
+    const int32_t zero_point = layer->zero_point;
+    const int32_t least = layer->low - zero_point;
+    const int32_t most = layer->high - zero_point;
     const int32_t shift = layer->shift[row];
     const int32_t start = (shift > 0) ? (sum * (int32_t)(1u << (uint32_t)shift)) : sum;
     int32_t value = (int32_t)((((int64_t)start * layer->multiplier[row]) + 0x40000000) >> 31);
@@ -47,14 +50,13 @@ static inline int32_t requantised(const fedtiny_layer *layer, uint32_t row, int3
 #endif
         value = ((value >> (-1 - shift)) + 1) >> 1;
     }
-    value += layer->zero_point;
-    if (value < layer->low) {
-        value = layer->low;
+    if (value < least) {
+        value = least;
     }
-    if (value > layer->high) {
-        value = layer->high;
+    if (value > most) {
+        value = most;
     }
-    return value;
+    return value + zero_point;
 }
 
 #endif

@@ -18,7 +18,7 @@ typedef int32_t fedtiny_multiplier;
  * One dense layer. Rows (outputs) are padded to a multiple of FEDTINY_ROWS, columns (inputs) to one of FEDTINY_COLUMNS;
  * what pads is zero. weights: blocks of 4 rows x 16 columns, row by row within a block (64 bytes), the blocks of a
  * group of 4 rows one after the other. bias, multiplier and shift have one entry a padded row; the input's zero point
- * is folded into the bias. shift: positive is to the left; not used under xnn.
+ * is folded into the bias. weights are aligned to 4. shift: positive is to the left; not used under xnn, may be NULL.
  */
 typedef struct {
     uint16_t inputs;

@@ -142,10 +142,10 @@ def extreme_shifts() -> bytes:
 
 
 def largest_sums() -> bytes:
-    """Sums of up to 2^31 - 256, the most that is exported, under multipliers from 2^-32 to 1."""
-    multipliers = 2.0 ** -np.repeat([0.001, 1.001, 2, 24, 25, 30, 31, 31.5], 2)
+    """Sums of up to 2^30 - 1, the most that is exported, under multipliers from 2^-32 to almost 2."""
+    multipliers = 2.0 ** -np.repeat([-0.999, 0.001, 2, 24, 25, 30, 31, 31.5], 2)
     weights = np.ones((16, 5), np.int8)
-    bias = np.tile(np.array([1, -1]), 8) * (2**31 - 256 - 5 * 128)
+    bias = np.tile(np.array([1, -1]), 8) * (2**30 - 1 - 5 * 128)
     return make_tflite([Dense(weights, multipliers.astype(np.float32), 1.0, 100, bias.astype(np.int32))], 1.0)
 
 

@@ -148,10 +148,10 @@ def test_what_cannot_be_exported_is_refused_with_its_place(edit, said):
 
 
 def test_sums_that_could_overflow_are_refused():
-    fits = layer(1, 2, bias=np.array([2**31 - 256 - 128 * 17 - 4 * 17], np.int32))  # weights -9 and -8, zero point 4
+    fits = layer(1, 2, bias=np.array([2**30 - 1 - 128 * 17 - 4 * 17], np.int32))  # weights -9 and -8, zero point 4
     read_network(make_tflite([fits], 0.05, 4), "fits")
     over = layer(1, 2, bias=fits.bias + 1)
-    assert refused(None, over) == "operator 0 can sum up to 2147483393 in output 0, expected at most 2147483392"
+    assert refused(None, over) == "operator 0 can sum up to 1073741824 in output 0, expected at most 1073741823"
     assert "can sum up to" in refused(None, layer(1, 2, bias=np.array([-(2**31)], np.int32)))
 
 
