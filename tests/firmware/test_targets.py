@@ -25,8 +25,8 @@ CXX_FLAGS = ["-std=gnu++11", "-fno-exceptions", "-Wall", "-Wextra", "-Werror"]
 
 
 def sources(kind: str) -> dict[str, str]:
-    model, golden = STUBS / "model", STUBS / "model" / ("network" if kind == "network" else "watch")
-    return {path.name: path.read_text() for path in (*model.glob("*.*"), *golden.iterdir())}
+    runtime, model = STUBS / "model", STUBS / "model" / ("network" if kind == "network" else "watch")
+    return {path.name: path.read_text() for path in (*runtime.glob("*.*"), *model.iterdir())}
 
 
 def facts(kind: str = "samples", **changes) -> Facts:
@@ -102,7 +102,7 @@ def test_c_can_be_installed_found_and_linked(tmp_path):
     user = tmp_path / "user"
     user.mkdir()
     (user / "main.c").write_text(
-        '#include "pump_model.h"\nPUMP_WATCH(pump);\nint main(void) { return fedtiny_start(&pump) != FEDTINY_OK; }\n'
+        '#include "pump_model.h"\nPUMP_MODEL_WATCH(pump);\nint main(void) { return fedtiny_start(&pump) != FEDTINY_OK; }\n'
     )
     (user / "CMakeLists.txt").write_text(
         "cmake_minimum_required(VERSION 3.16)\nproject(user C)\nfind_package(fedtiny-pump REQUIRED)\n"

@@ -1,7 +1,7 @@
 #define FEATURES @{channel_count}u
 
 /* All memory of one machine. */
-@{NAME}_WATCH(machine);
+@{NAME}_MODEL_WATCH(machine);
 
 /*
  * YOUR FEATURES HERE. Fills in one row and returns true, or false where none has come yet. The order is that of the

@@ -1,12 +1,15 @@
-/* Heads that come over the line: one slot is in use while the other receives. */
-static uint32_t storage[2][@{NAME}_HEAD_WORDS];
+/*
+ * Heads that come over the line: one slot is in use while the other receives. @{NAME}_MODEL_HEAD_MACHINE_WORDS
+ * instead for images that bring along what an agent has learned of the machine.
+ */
+static uint32_t storage[2][@{NAME}_MODEL_HEAD_WORDS];
 static fedtiny_head_slot slots[2];
 static unsigned receiving = 0u;
 static bool ready = false;
 
 static void start_heads(void) {
     for (unsigned i = 0u; i < 2u; i++) {
-        fedtiny_head_init(&slots[i], &machine.release->base, &machine.heads, storage[i], sizeof storage[i]);
+        fedtiny_head_init(&slots[i], &machine.release->base, &machine.state->heads, storage[i], sizeof storage[i]);
     }
 }
 

@@ -4,7 +4,6 @@
  */
 #include <stdio.h>
 
-#include "@{name}_golden.h"
 #include "@{name}_model.h"
 
 @{code}
@@ -39,7 +38,7 @@ static void show(const fedtiny_finding *finding) {
 }
 
 int main(void) {
-    if ((@{name}_selftest(&machine) != FEDTINY_OK) || (fedtiny_start(&machine) != FEDTINY_OK)) {
+    if ((@{name}_model_selftest(&machine) != FEDTINY_OK) || (fedtiny_start(&machine) != FEDTINY_OK)) {
         (void)puts("this build does not compute what it should: see README.md, self-test");
         return 1;
     }

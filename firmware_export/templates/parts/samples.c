@@ -2,7 +2,7 @@
 #define FRAMES @{frames}u /* taken from the sensor at a time */
 
 /* All memory of one machine. */
-@{NAME}_WATCH(machine);
+@{NAME}_MODEL_WATCH(machine);
 
 /*
  * YOUR SENSOR HERE. Puts up to most frames into to and returns how many, 0 where none has come yet. A frame is one

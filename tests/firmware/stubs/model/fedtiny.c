@@ -2,32 +2,35 @@
 
 #include <string.h>
 
-fedtiny_status fedtiny_start(fedtiny_watch *watch) {
-    watch->filled = 0u;
+#define WINDOW 64u
+
+fedtiny_status fedtiny_start(const fedtiny_watch *watch) {
+    watch->state->filled = 0u;
     return FEDTINY_OK;
 }
 
-size_t fedtiny_push(fedtiny_watch *watch, const fedtiny_sample *frames, size_t count) {
-    const size_t room = watch->window - watch->filled;
+size_t fedtiny_push(const fedtiny_watch *watch, const fedtiny_sample *frames, size_t count) {
+    const size_t room = WINDOW - watch->state->filled;
     const size_t taken = (count < room) ? count : room;
     (void)frames;
-    watch->filled += taken;
+    watch->state->filled += taken;
     return taken;
 }
 
-fedtiny_status fedtiny_run(fedtiny_watch *watch, fedtiny_finding *finding) {
-    if (watch->filled < watch->window) {
+fedtiny_status fedtiny_run(const fedtiny_watch *watch, fedtiny_finding *finding) {
+    if (watch->state->filled < WINDOW) {
         return FEDTINY_MORE;
     }
-    watch->filled = 0u;
+    watch->state->filled = 0u;
     return fedtiny_run_features(watch, NULL, finding);
 }
 
-void fedtiny_gap(fedtiny_watch *watch) {
-    watch->filled = 0u;
+void fedtiny_gap(const fedtiny_watch *watch) {
+    watch->state->filled = 0u;
 }
 
-fedtiny_status fedtiny_run_features(fedtiny_watch *watch, const fedtiny_value *features, fedtiny_finding *finding) {
+fedtiny_status fedtiny_run_features(
+    const fedtiny_watch *watch, const fedtiny_value *features, fedtiny_finding *finding) {
     (void)watch;
     (void)features;
     (void)memset(finding, 0, sizeof *finding);

@@ -43,17 +43,21 @@ typedef struct {
 } fedtiny_network;
 
 typedef struct {
-    const fedtiny_release *release;
     fedtiny_heads heads;
     size_t filled;
-    size_t window;
+} fedtiny_state;
+
+typedef struct {
+    const fedtiny_release *release;
+    fedtiny_state *state;
 } fedtiny_watch;
 
-fedtiny_status fedtiny_start(fedtiny_watch *watch);
-size_t fedtiny_push(fedtiny_watch *watch, const fedtiny_sample *frames, size_t count);
-fedtiny_status fedtiny_run(fedtiny_watch *watch, fedtiny_finding *finding);
-void fedtiny_gap(fedtiny_watch *watch);
-fedtiny_status fedtiny_run_features(fedtiny_watch *watch, const fedtiny_value *features, fedtiny_finding *finding);
+fedtiny_status fedtiny_start(const fedtiny_watch *watch);
+size_t fedtiny_push(const fedtiny_watch *watch, const fedtiny_sample *frames, size_t count);
+fedtiny_status fedtiny_run(const fedtiny_watch *watch, fedtiny_finding *finding);
+void fedtiny_gap(const fedtiny_watch *watch);
+fedtiny_status fedtiny_run_features(
+    const fedtiny_watch *watch, const fedtiny_value *features, fedtiny_finding *finding);
 void fedtiny_head_init(
     fedtiny_head_slot *slot, const int *base, fedtiny_heads *heads, uint32_t *storage, size_t size);
 fedtiny_status fedtiny_head_begin(fedtiny_head_slot *slot, bool older);

@@ -1,12 +1,11 @@
 /* Runs the network once a second. Replace the function marked YOUR. */
 #include <@{name}_model.h>
-#include <@{name}_golden.h>
 
 @{code}
 
 void setup() {
     Serial.begin(115200);
-    if (@{name}_selftest((int8_t *)arena) != FEDTINY_OK) {
+    if (@{name}_model_selftest((int8_t *)arena) != FEDTINY_OK) {
         for (;;) {
             Serial.println("this build does not compute what it should: see README.md, self-test");
             delay(1000);
@@ -16,7 +15,7 @@ void setup() {
 
 void loop() {
     const int8_t *outputs = infer();
-    for (size_t i = 0u; i < @{NAME}_OUTPUTS; i++) {
+    for (size_t i = 0u; i < @{NAME}_MODEL_OUTPUTS; i++) {
         Serial.println((int)outputs[i]);
     }
     delay(1000);

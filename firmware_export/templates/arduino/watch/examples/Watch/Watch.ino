@@ -3,7 +3,6 @@
  * YOUR; the rest can stay. A new head comes over the serial line: see README.md.
  */
 #include <@{name}_model.h>
-#include <@{name}_golden.h>
 
 @{code}
 
@@ -31,7 +30,7 @@ static void show(const fedtiny_finding *finding) {
 void setup() {
     Serial.begin(115200);
     pinMode(LED_BUILTIN, OUTPUT);
-    if ((@{name}_selftest(&machine) != FEDTINY_OK) || (fedtiny_start(&machine) != FEDTINY_OK)) {
+    if ((@{name}_model_selftest(&machine) != FEDTINY_OK) || (fedtiny_start(&machine) != FEDTINY_OK)) {
         for (;;) {
             Serial.println("this build does not compute what it should: see README.md, self-test");
             delay(1000);

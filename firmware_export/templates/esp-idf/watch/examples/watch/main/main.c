@@ -9,7 +9,6 @@
 #include "freertos/FreeRTOS.h"
 #include "freertos/task.h"
 
-#include "@{name}_golden.h"
 #include "@{name}_model.h"
 
 #define LAMP GPIO_NUM_2
@@ -52,7 +51,7 @@ static void start_board(void) {
 
 void app_main(void) {
     start_board();
-    if ((@{name}_selftest(&machine) != FEDTINY_OK) || (fedtiny_start(&machine) != FEDTINY_OK)) {
+    if ((@{name}_model_selftest(&machine) != FEDTINY_OK) || (fedtiny_start(&machine) != FEDTINY_OK)) {
         printf("this build does not compute what it should: see README.md, self-test\n");
         return;
     }

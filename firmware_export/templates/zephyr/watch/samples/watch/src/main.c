@@ -8,7 +8,6 @@
 #include <zephyr/kernel.h>
 #include <zephyr/sys/printk.h>
 
-#include "@{name}_golden.h"
 #include "@{name}_model.h"
 
 static const struct gpio_dt_spec lamp = GPIO_DT_SPEC_GET(DT_ALIAS(led0), gpios);
@@ -39,7 +38,7 @@ int main(void) {
         printk("the console's UART or led0 is not ready\n");
         return 0;
     }
-    if ((@{name}_selftest(&machine) != FEDTINY_OK) || (fedtiny_start(&machine) != FEDTINY_OK)) {
+    if ((@{name}_model_selftest(&machine) != FEDTINY_OK) || (fedtiny_start(&machine) != FEDTINY_OK)) {
         printk("this build does not compute what it should: see README.md, self-test\n");
         return 0;
     }
