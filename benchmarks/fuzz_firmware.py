@@ -20,7 +20,7 @@ TARGET = ROOT / "tests" / "firmware" / "fuzz_head.c"
 SOURCES = (TARGET, *(RUNTIME / f"fedtiny_{name}.c" for name in ("head", "crc", "nn")))
 BUILDS = (("tflite", 0), ("tflm", 1), ("xnn", 0))  # rounding, fixed point
 CHECKS = "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"
-LONGEST = 4096  # bytes of a stream
+LONGEST = 2048  # bytes of a stream
 CRASHES = Path("fuzz-crashes")
 
 
@@ -42,7 +42,7 @@ def build(folder: Path, rounding: str, fixed_point: int, compiler: str = "clang"
         "#define FEDTINY_SAMPLE_INT16 0\n"
     )
     program = folder / "fuzz_head"
-    flags = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-O1", "-g", *CHECKS]
+    flags = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-O2", "-g", *CHECKS]
     command = [compiler, *flags, f"-I{folder}", f"-I{RUNTIME}", *map(str, SOURCES), "-o", str(program)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:

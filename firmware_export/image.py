@@ -117,10 +117,10 @@ def read_image(data: bytes, keys: Sequence[str] = ()) -> Image:
     if data[: len(MAGIC)] != MAGIC or len(data) < HEADER_BYTES:
         raise ReleaseError(f"head image: {len(data)} bytes that do not begin like one")
     _check_crc(data[:HEADER_BYTES], "header")
-    _, number, total, revision, release, inputs, outputs, rounding, fixed, signed, zero, low, high, step, extra = (
-        HEADER.unpack_from(data)
-    )
-    if number != FORMAT or rounding >= len(PROFILES) or fixed > 1 or signed > 1 or low > high:
+    fields = HEADER.unpack_from(data)
+    _, number, total, revision, release, inputs, outputs, rounding, fixed, signed, zero, low, high, step, extra = fields
+    unknown = number != FORMAT or rounding >= len(PROFILES) or fixed > 1 or signed > 1 or low > high
+    if unknown or not data.startswith(HEADER.pack(*fields)):  # which has zeros where nothing is said yet
         raise ReleaseError(f"head image: format {number}, or values in its header, that this version does not know")
     rows, columns = padded(outputs, ROWS), padded(inputs, COLUMNS)
     sizes = (4 * rows, 4 * rows, padded(rows, ALIGN), rows * columns, padded(extra, ALIGN))

@@ -30,10 +30,10 @@ typedef struct {
     int8_t zero_point;
     int8_t low;
     int8_t high;
-    uint16_t reserved;
+    uint16_t reserved_too;
     fedtiny_value step;
     uint32_t machine_bytes;
-    uint32_t reserved_too[2];
+    uint32_t reserved[2];
     uint32_t crc;
 } header;
 
@@ -79,7 +79,8 @@ static fedtiny_status check_header(const fedtiny_head_slot *slot, const uint8_t 
     if (fedtiny_crc32(0u, bytes, HEADER_COVERED) != h->crc) {
         return FEDTINY_ERROR_CHECKSUM;
     }
-    if ((h->format != FORMAT) || (h->is_signed > 1u) || (h->low > h->high) || !positive(h->step)) {
+    if ((h->format != FORMAT) || ((h->reserved[0] | h->reserved[1] | h->reserved_too) != 0u) || (h->is_signed > 1u)
+        || (h->low > h->high) || !positive(h->step)) {
         return FEDTINY_ERROR_FORMAT;
     }
     if ((memcmp(h->release, slot->base->release, sizeof(h->release)) != 0) || (h->rounding != FEDTINY_ROUNDING)

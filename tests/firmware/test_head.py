@@ -251,6 +251,8 @@ WRONG = {  # what is written where, and how an image with it is refused
     "number type": (69, b"\1", RELEASE),
     "signed otherwise": (70, b"\2", FORMAT),
     "range upside down": (72, b"\x7f\x80", FORMAT),
+    "something not known yet": (84, b"\1", FORMAT),
+    "something else not known yet": (75, b"\1", FORMAT),
     "step not a number": (76, struct.pack("<f", float("nan")), FORMAT),
     "step infinite": (76, struct.pack("<f", float("inf")), FORMAT),
     "step 0": (76, bytes(4), FORMAT),
