@@ -8,8 +8,8 @@
 
 /*
  * Output of a row, from low to high, of its sum: sum * multiplier in float32, clamped, then to the nearest integer,
- * ties to even. Adding 1.5 * 2^23 leaves that integer in the low bits of the float32; the clamp between keeps a compiler
- * from fusing the product with that addition.
+ * ties to even. Adding 1.5 * 2^23 leaves that integer in the low bits of the float32; the clamp between keeps a
+ * compiler from fusing the product with that addition.
  */
 static inline int32_t requantised(const fedtiny_layer *layer, uint32_t row, int32_t sum)
 {
@@ -33,8 +33,8 @@ static inline int32_t requantised(const fedtiny_layer *layer, uint32_t row, int3
 
 /*
  * Output of a row, from low to high, of its sum: sum * multiplier * 2^(shift - 31), rounded to the nearest integer
- * before the shift to the right, ties upward, and again by it, ties upward (tflite) or away from zero (tflm). The export
- * sees to it that no sum overflows when it is shifted to the left.
+ * before the shift to the right, ties upward, and again by it, ties upward (tflite) or away from zero (tflm). The
+ * export sees to it that no sum overflows when it is shifted to the left.
  */
 static inline int32_t requantised(const fedtiny_layer *layer, uint32_t row, int32_t sum)
 {
