@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 BENCHES := bench-femto bench-femto-live bench-ims bench-latency bench-soak bench-kills bench-poison bench-strategies \
 	bench-coordinator-kills bench-overhead bench-fuzz chaos
 
-.PHONY: help setup demo test test-aarch64 check fix bench $(BENCHES) docs clean
+.PHONY: help setup demo toolchain test test-aarch64 check fix bench $(BENCHES) docs clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 26
@@ -32,7 +32,18 @@ FORCE:
 demo: setup ## Run a whole fleet on this machine, with a report (DATA=... for recordings of your own)
 	$(BIN)/fedtiny demo $(if $(DATA),--data $(DATA))
 
-test: setup ## Run the tests (Mosquitto, where installed, is tested as a second broker; CI demands it)
+# What cross-compiles, emulates and fuzzes the firmware, as Debian and Ubuntu call it.
+TOOLS := arm-none-eabi-gcc qemu-system-arm clang g++ cppcheck cmake
+toolchain: ## Install the cross compiler, emulator and checkers of the firmware tests (apt)
+	@if ! which $(TOOLS) >/dev/null || ! [ -d /usr/lib/arm-none-eabi/newlib ]; then \
+	  if [ "$$(id -u)" = 0 ]; then sudo=; else sudo=sudo; fi; set -e; \
+	  $$sudo apt-get update -q; \
+	  $$sudo apt-get install -q -y --no-install-recommends gcc-arm-none-eabi libnewlib-arm-none-eabi \
+	    qemu-system-arm clang g++ cppcheck cmake; \
+	  $$sudo apt-get install -q -y --no-install-recommends libclang-rt-$$(clang -dumpversion | cut -d. -f1)-dev; \
+	fi
+
+test: setup $(if $(CI),toolchain) ## Run the tests; those of the firmware need make toolchain, one broker Mosquitto (CI demands both)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-aarch64: setup ## The agent's numbers on an emulated arm64 against this machine's (needs apt install qemu-user-static)

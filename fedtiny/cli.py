@@ -13,6 +13,7 @@ import click
 
 from fedtiny import __version__
 from fedtiny.cli_base import FILE, Group, echo_json, load
+from fedtiny.cli_firmware import export, head_image
 from fedtiny.cli_heads import head, release
 from fedtiny.cli_provisioning import fleet
 
@@ -316,8 +317,9 @@ def demo(
     run_demo(config, data, state, json_file, _stop_on_signals())
 
 
-for group in (fleet, release, head):
-    main.add_command(group)
+head.add_command(head_image)
+for command in (fleet, release, head, export):
+    main.add_command(command)
 
 if __name__ == "__main__":
     main()

@@ -1,0 +1,160 @@
+#include "fedtiny.h"
+
+#include <string.h>
+
+/*
+ * The next head takes effect here, between two windows. What was learned under another head is worth nothing: the head
+ * brings what an agent has learned under it, or the machine is learned anew; the latter waits until no alarm stands.
+ */
+static void switch_head(const fedtiny_watch *watch) {
+    const fedtiny_release *release = watch->release;
+    const fedtiny_head *next = watch->state->heads.next;
+    const fedtiny_machine *machine = NULL;
+
+    if (next == watch->state->heads.used) {
+        return;
+    }
+    if (next == NULL) {
+        machine = release->machine;
+    } else if ((next->machine != NULL)
+               && (fedtiny_machine_open(&watch->state->sent, next->machine, next->machine_bytes, release->features)
+                   == FEDTINY_OK)) {
+        machine = &watch->state->sent;
+    } else {
+        /* learned anew */
+    }
+    if ((machine == NULL) && fedtiny_alarm_standing(&watch->state->scorer.alarm)) {
+        return;
+    }
+    (void)fedtiny_head_take(&watch->state->heads);
+    if (machine != NULL) {
+        fedtiny_scorer_use(&watch->state->scorer, machine);
+    } else {
+        fedtiny_learn_head(&watch->state->learner, watch->state->scorer.machine);
+        watch->state->scorer.machine = NULL;
+    }
+}
+
+/* Values from features to residual; head: NULL for the release's own. */
+static void reconstruct(const fedtiny_watch *watch, const fedtiny_machine *machine) {
+    const fedtiny_release *release = watch->release;
+    const fedtiny_head *head = watch->state->heads.used;
+    const int8_t *outputs;
+
+    fedtiny_standardise(machine, &release->input, watch->values, watch->arena);
+    outputs = fedtiny_nn_run(release->network, (head != NULL) ? &head->layer : NULL, watch->arena);
+    fedtiny_residual((head != NULL) ? &head->codes : &release->output, outputs, watch->values, release->features);
+}
+
+static void learn(const fedtiny_watch *watch) {
+    fedtiny_learner *learner = &watch->state->learner;
+
+    if (fedtiny_learn_features(learner, watch->values)) {
+        reconstruct(watch, &learner->machine);
+        if (fedtiny_learn_residual(learner, watch->values) == FEDTINY_OK) {
+            fedtiny_scorer_use(&watch->state->scorer, &learner->machine);
+        }
+    }
+}
+
+static uint8_t learned_percent(const fedtiny_learner *learner) {
+    uint32_t done = learner->count;
+    uint32_t all = 0;
+    uint32_t phase;
+
+    for (phase = 0; phase < 3u; phase++) {
+        all += learner->plan->windows[phase];
+        if (phase < (uint32_t)learner->phase) {
+            done += learner->plan->windows[phase];
+        }
+    }
+    return (uint8_t)(100u * done / all);
+}
+
+/* A window's features are in values. */
+static void take(const fedtiny_watch *watch, fedtiny_finding *finding) {
+    fedtiny_scorer *scorer = &watch->state->scorer;
+    const bool learning = scorer->machine == NULL;
+
+    (void)memset(finding, 0, sizeof *finding);
+    if (fedtiny_still(learning ? &watch->state->learner.machine : scorer->machine, watch->values)) {
+        finding->verdict = FEDTINY_STILL;
+    } else if (learning) {
+        learn(watch);
+        finding->verdict = FEDTINY_LEARNING;
+    } else {
+        reconstruct(watch, scorer->machine);
+        fedtiny_judge(scorer, watch->values, true, finding);
+    }
+    finding->alarm = scorer->alarm.state;
+    finding->learned = (scorer->machine != NULL) ? 100u : learned_percent(&watch->state->learner);
+    finding->threshold = (scorer->machine != NULL) ? scorer->machine->threshold : 0;
+    finding->revision = (watch->state->heads.used != NULL) ? watch->state->heads.used->revision : watch->release->base.revision;
+}
+
+fedtiny_status fedtiny_start(const fedtiny_watch *watch) {
+    const fedtiny_release *release = watch->release;
+
+    (void)memset(&watch->state->heads, 0, sizeof watch->state->heads);
+    watch->state->filled = 0;
+    watch->state->scorer.machine = NULL;
+    watch->state->scorer.centre = watch->centre;
+    fedtiny_learn_begin(&watch->state->learner, release->plan, watch->learned, watch->work);
+    if (release->machine != NULL) {
+        fedtiny_scorer_use(&watch->state->scorer, release->machine);
+    }
+    return fedtiny_alarm_begin(&watch->state->scorer.alarm, release->votes, release->vote_window);
+}
+
+size_t fedtiny_push(const fedtiny_watch *watch, const fedtiny_sample *frames, size_t count) {
+    const fedtiny_release *release = watch->release;
+    const size_t room = release->window - watch->state->filled;
+    const size_t taken = (count < room) ? count : room;
+
+    if ((taken == 0u) || (release->front == NULL)) {
+        return 0u;
+    }
+    (void)memcpy(
+        &watch->samples[(size_t)watch->state->filled * release->channels], frames,
+        taken * release->channels * sizeof(fedtiny_sample)
+    );
+    watch->state->filled += (uint32_t)taken;
+    return taken;
+}
+
+void fedtiny_gap(const fedtiny_watch *watch) { watch->state->filled = 0; }
+
+fedtiny_status fedtiny_run(const fedtiny_watch *watch, fedtiny_finding *finding) {
+    const fedtiny_release *release = watch->release;
+    const size_t frame = release->channels * sizeof(fedtiny_sample);
+
+    if (release->front == NULL) {
+        return FEDTINY_ERROR_ARGUMENT;
+    }
+    if (watch->state->filled < release->window) {
+        return FEDTINY_MORE;
+    }
+    switch_head(watch);
+    fedtiny_features(release->front, watch->samples, watch->scratch, watch->values);
+    take(watch, finding);
+    watch->state->filled = release->window - release->hop;
+    (void)memmove(watch->samples, &watch->samples[(size_t)release->hop * release->channels], watch->state->filled * frame);
+    return FEDTINY_OK;
+}
+
+fedtiny_status fedtiny_run_features(const fedtiny_watch *watch, const fedtiny_value *features, fedtiny_finding *finding) {
+    switch_head(watch);
+    (void)memcpy(watch->values, features, watch->release->features * sizeof(fedtiny_value));
+    take(watch, finding);
+    return FEDTINY_OK;
+}
+
+const fedtiny_value *fedtiny_away(const fedtiny_watch *watch) { return watch->values; }
+
+bool fedtiny_acknowledge(const fedtiny_watch *watch) { return fedtiny_alarm_acknowledge(&watch->state->scorer.alarm); }
+
+void fedtiny_relearn(const fedtiny_watch *watch) {
+    watch->state->scorer.machine = NULL;
+    (void)fedtiny_alarm_reset(&watch->state->scorer.alarm);
+    fedtiny_learn_begin(&watch->state->learner, watch->release->plan, watch->learned, watch->work);
+}
