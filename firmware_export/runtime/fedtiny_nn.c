@@ -4,6 +4,25 @@
 
 #include "fedtiny_dot.h"
 
+#if defined(FEDTINY_DOT_MVE) && (FEDTINY_ROUNDING != FEDTINY_ROUNDING_XNN)
+
+/* As below, by instructions that round so: VQRDMULH is the doubling high multiply, VRSHL shifts with ties upward. */
+static inline void requantise(const fedtiny_layer *layer, uint32_t row, const int32_t *sums, int8_t *outputs)
+{
+    const int32x4_t shift = vldrbq_s32(&layer->shift[row]);
+    const int32x4_t start = vshlq_s32(vld1q_s32(sums), vmaxq_s32(shift, vdupq_n_s32(0)));
+    int32x4_t value = vqrdmulhq_s32(start, vld1q_s32(&layer->multiplier[row]));
+#if FEDTINY_ROUNDING == FEDTINY_ROUNDING_TFLM
+    value = vaddq_s32(value, vshrq_n_s32(vandq_s32(value, shift), 31));
+#endif
+    value = vrshlq_s32(value, vminq_s32(shift, vdupq_n_s32(0)));
+    value = vmaxq_s32(value, vdupq_n_s32(layer->low - layer->zero_point));
+    value = vminq_s32(value, vdupq_n_s32(layer->high - layer->zero_point));
+    vstrbq_s32(&outputs[row], vaddq_n_s32(value, layer->zero_point));
+}
+
+#else
+
 #if FEDTINY_ROUNDING == FEDTINY_ROUNDING_XNN
 
 /*
@@ -61,6 +80,15 @@ static inline int32_t requantised(const fedtiny_layer *layer, uint32_t row, int3
 
 #endif
 
+static inline void requantise(const fedtiny_layer *layer, uint32_t row, const int32_t *sums, int8_t *outputs)
+{
+    for (uint32_t i = 0; i < FEDTINY_ROWS; i++) {
+        outputs[row + i] = (int8_t)requantised(layer, row + i, sums[i]);
+    }
+}
+
+#endif
+
 /* outputs has room for the padded rows. */
 static void run_layer(const fedtiny_layer *from, const int8_t *inputs, int8_t *outputs)
 {
@@ -72,9 +100,7 @@ static void run_layer(const fedtiny_layer *from, const int8_t *inputs, int8_t *o
         (void)memcpy(sums, &layer.bias[row], sizeof(sums));
         fedtiny_dot4(weights, inputs, layer.inputs, sums);
         weights += blocks * (FEDTINY_ROWS * FEDTINY_COLUMNS);
-        for (uint32_t i = 0; i < FEDTINY_ROWS; i++) {
-            outputs[row + i] = (int8_t)requantised(&layer, row + i, sums[i]);
-        }
+        requantise(&layer, row, sums, outputs);
     }
 }
 
