@@ -18,7 +18,7 @@ typedef float fedtiny_wave;
 /* One stage of the transform: it joins `radix` transforms (2, 3, 4 or 5) into one. */
 typedef struct {
     uint8_t radix;
-    uint8_t shift;   /* fixed point: bits by which the stage scales down, so that nothing overflows */
+    uint8_t shift;   /* fixed point: bits by which the stage scales down; 1 and 2 for radix 2 and 4 */
     uint16_t stride; /* of the transforms that it joins: from a point to the next, among the points loaded */
 } fedtiny_stage;
 

@@ -6,8 +6,8 @@
  * out of that. (Cooley and Tukey 1965; Sorensen et al., Real-valued FFT algorithms, IEEE Trans. ASSP 35, 1987.)
  *
  * Fixed point: a stage scales its inputs down by 2^shift before it adds them up, and the product of radices is at most
- * 2 to the sum of shifts at every stage. So each sum is at most the largest magnitude of the points loaded: see
- * fedtiny_features_fixed.c for their bound.
+ * 2 to the sum of shifts at every stage (2 and 4 always shift by 1 and 2). So each sum is at most the largest magnitude
+ * of the points loaded: see fedtiny_features_fixed.c for their bound.
  */
 #ifndef FEDTINY_FFT_H
 #define FEDTINY_FFT_H
@@ -125,11 +125,11 @@ static inline point turn(const fedtiny_front *front, uint32_t i)
 }
 
 /* Always the first stage, of points that lie side by side: nothing is turned. */
-static inline void join_2(const fedtiny_front *front, fedtiny_wave *data, uint32_t shift)
+static inline void join_2(const fedtiny_front *front, fedtiny_wave *data)
 {
     for (uint32_t i = 0u; i < front->window / 2u; i += 2u) {
-        const point a = lowered(load(data, i), shift);
-        const point b = lowered(load(data, i + 1u), shift);
+        const point a = lowered(load(data, i), 1u);
+        const point b = lowered(load(data, i + 1u), 1u);
         store(data, i, a.re + b.re, a.im + b.im);
         store(data, i + 1u, a.re - b.re, a.im - b.im);
     }
@@ -170,16 +170,16 @@ static inline void butterfly_4(fedtiny_wave *data, uint32_t i, uint32_t length, 
 }
 
 /* The same as a first stage. */
-static inline void join_4_first(const fedtiny_front *front, fedtiny_wave *data, uint32_t shift)
+static inline void join_4_first(const fedtiny_front *front, fedtiny_wave *data)
 {
     for (uint32_t i = 0u; i < front->window / 2u; i += 4u) {
-        const point x[4] = {lowered(load(data, i), shift), lowered(load(data, i + 1u), shift),
-                            lowered(load(data, i + 2u), shift), lowered(load(data, i + 3u), shift)};
+        const point x[4] = {lowered(load(data, i), 2u), lowered(load(data, i + 1u), 2u),
+                            lowered(load(data, i + 2u), 2u), lowered(load(data, i + 3u), 2u)};
         butterfly_4(data, i, 1u, x);
     }
 }
 
-static inline void join_4(const fedtiny_front *front, fedtiny_wave *data, uint32_t length, uint32_t shift)
+static inline void join_4(const fedtiny_front *front, fedtiny_wave *data, uint32_t length)
 {
     const uint32_t points = front->window / 2u;
     const uint32_t step = front->window / (4u * length);
@@ -188,9 +188,9 @@ static inline void join_4(const fedtiny_front *front, fedtiny_wave *data, uint32
         const point w2 = turn(front, 2u * j * step);
         const point w3 = turn(front, 3u * j * step);
         for (uint32_t i = j; i < points; i += 4u * length) {
-            const point x[4] = {lowered(load(data, i), shift), turned(load(data, i + length), w1, shift),
-                                turned(load(data, i + 2u * length), w2, shift),
-                                turned(load(data, i + 3u * length), w3, shift)};
+            const point x[4] = {lowered(load(data, i), 2u), turned(load(data, i + length), w1, 2u),
+                                turned(load(data, i + 2u * length), w2, 2u),
+                                turned(load(data, i + 3u * length), w3, 2u)};
             butterfly_4(data, i, length, x);
         }
     }
@@ -258,11 +258,11 @@ static inline void transform(const fedtiny_front *front, fedtiny_wave *data)
         } else if (radix == 3u) {
             join_3(front, data, length, shift);
         } else if (radix == 2u) {
-            join_2(front, data, shift);
+            join_2(front, data);
         } else if (length == 1u) {
-            join_4_first(front, data, shift);
+            join_4_first(front, data);
         } else {
-            join_4(front, data, length, shift);
+            join_4(front, data, length);
         }
         length *= radix;
     }
