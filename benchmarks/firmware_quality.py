@@ -1,0 +1,261 @@
+"""Detection on FEMTO by the exported C, from samples to score, beside the Python agent on the same windows.
+
+The protocol of ``fedtiny.evaluation`` on the bearings that the trainer never saw, one release and one federated head
+for all. Each agent learns its machine from the local windows; the C gets what that agent has learned, or learns the
+machine itself from the same windows. Scores are distances from what was learned: without drift, as the protocol has
+them. The C is built for this machine, samples are the int16 counts of the recordings.
+"""
+
+import ctypes
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.common import Array, data_folder, federate, versions, write_results
+from fedtiny.config import load_config
+from fedtiny.evaluation import DeviceScores, figures, local_windows
+from fedtiny.federation.strategies import strategy
+from fedtiny.model.artifact import Release
+from fedtiny.model.head import Head
+from fedtiny.model.network import Network
+from fedtiny.model.watch import Rules, Watch
+from fedtiny.signal.fleet import Machine, open_fleet
+from fedtiny.signal.windows import cut
+from firmware_export.features import front_of, front_source
+from firmware_export.learning import Plan, plan_of, plan_source
+from firmware_export.machine import machine_bytes, machine_of
+from firmware_export.network import read_network
+from firmware_export.packing import arena, network_source
+from firmware_export.scoring import input_codes, output_codes
+
+Counts = NDArray[np.int16]
+SEED = 0
+MOST_LOSS = 0.2  # points of AUC, of the C under the agent
+COLUMNS = ("per_device_mean", "per_device_min", "one_threshold")
+RUNTIME = Path(__file__).parents[1] / "firmware_export" / "runtime"
+SOURCES = ("features_float", "features_fixed", "nn", "score", "alarm", "learn")
+DRIVER = Path(__file__).with_suffix(".c")
+
+
+@dataclass(frozen=True)
+class Windows:
+    """One machine's windows as counts (n, window, channels), cut by the protocol."""
+
+    local: Counts
+    held_out: Counts
+    anomalous: Counts
+
+
+class Firmware:
+    """A release under one head, built for this machine; ``plan``: how it learns."""
+
+    def __init__(
+        self, folder: Path, release: Release, head: Head, plan: Plan, lsb: float, *, fixed_point: bool
+    ) -> None:
+        network = read_network(release.patched(head), "release")
+        first, last = network.layers[0], network.layers[-1]
+        manifest = release.manifest
+        sizes = {
+            "WINDOW": manifest.window,
+            "SAMPLES": manifest.window * len(manifest.channels),
+            "FEATURES": release.features.size,
+            "LARGEST": plan.largest,
+            "ARENA": arena(network).total,
+        }
+        ends = {
+            "input": input_codes(float(first.in_scale), first.in_zero, fixed_point=fixed_point),
+            "output": output_codes(float(last.out_scale), last.out_zero, fixed_point=fixed_point),
+        }
+        source = [
+            f"enum {{ {', '.join(f'{name} = {size}' for name, size in sizes.items())} }};",
+            network_source(network, "tflite", "it"),
+            front_source(front_of(release, lsb=lsb, fixed_point=fixed_point), "it"),
+            plan_source(plan, "it", fixed_point=fixed_point),
+            *(f"static const fedtiny_{name}_codes {name} = {value};" for name, value in ends.items()),
+        ]
+        folder.mkdir()
+        (folder / "release.h").write_text("\n".join(source))
+        (folder / "fedtiny_config.h").write_text(
+            "#define FEDTINY_ROUNDING FEDTINY_ROUNDING_TFLITE\n"
+            f"#define FEDTINY_FIXED_POINT {int(fixed_point)}\n#define FEDTINY_SAMPLE_INT16 1\n"
+        )
+        files = [DRIVER, *(RUNTIME / f"fedtiny_{name}.c" for name in SOURCES)]
+        flags = ["-std=c99", "-O2", "-fPIC", "-shared", f"-I{folder}", f"-I{RUNTIME}"]
+        subprocess.run(["gcc", *flags, *files, "-lm", "-o", folder / "it.so"], check=True)
+        self._c = ctypes.CDLL(str(folder / "it.so"))
+        self._c.score.restype = ctypes.c_int32 if fixed_point else ctypes.c_float
+        self._type: type[np.int32 | np.float32] = np.int32 if fixed_point else np.float32
+        self._unit = 2.0**-16 if fixed_point else 1.0
+
+    def learn(self, frames: Counts) -> None:
+        """Learn the machine from windows."""
+        if self._c.learn(_at(frames), ctypes.c_size_t(len(frames))) != 0:
+            raise RuntimeError("the plan wants other windows than it was given")
+
+    def score(self, section: bytes | None, frames: Counts) -> tuple[Array, float]:
+        """(levels of windows, the threshold) by a machine section; None: by what was learned."""
+        levels = np.empty(len(frames), self._type)
+        words = np.frombuffer(section or b"", np.uint32).copy()
+        threshold = self._c.score(
+            _at(words) if section else None,
+            ctypes.c_size_t(len(section or b"")),
+            _at(frames),
+            ctypes.c_size_t(len(frames)),
+            _at(levels),
+        )
+        if threshold <= 0:
+            raise RuntimeError("the machine section was refused")
+        return (levels * self._unit).astype(np.float32), threshold * self._unit
+
+
+def _at(array: NDArray[Any]) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+def counts_of(machine: Machine, release: Release, lsb: float) -> Windows:
+    """All labelled windows of a machine, as the converter gave them."""
+    m = release.manifest
+    found: dict[int, list[Counts]] = {0: [], 1: []}
+    for recording in machine.recordings():
+        if recording.label in found:
+            samples = np.rint(recording.samples / lsb).astype(np.int16)
+            found[recording.label].append(np.array(cut(samples, m.window, m.hop)))
+    normal, anomalous = (np.concatenate(parts) for parts in found.values())
+    at = local_windows(len(normal))
+    return Windows(normal[:at], normal[at:], anomalous)
+
+
+def watch_of(network: Network, features: Array, rate: float) -> Watch:
+    """An agent's watch that has learned a machine from all of ``features``."""
+    rules = Rules(rate=rate, learn=len(features), keep=2 * len(features), votes=3, window=5, quiet=0.8, points=1)
+    watch = Watch(network, rules)
+    for one in features:
+        watch.take(one[None])
+    return watch
+
+
+def train(path: Path, out: Path) -> Release:
+    """A release of the base bearings; TensorFlow stays in its own process."""
+    command = [sys.executable, "-m", "fedtiny.cli", "train", "--data", str(path), "--out", str(out)]
+    subprocess.run([*command, "--seed", str(SEED)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return Release.open(out)
+
+
+def quality(trained: Path | None = None) -> dict[str, Any]:
+    """Figures of the agent and of the C in both number types; ``trained``: a release of FEMTO that is there already."""
+    path = data_folder() / "femto" / "femto.npz"
+    with np.load(path) as archive:
+        lsb = float(archive["lsb"])
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        release = Release.open(trained) if trained else train(path, folder / "release.tflite")
+        return _measure(folder, release, path, lsb)
+
+
+def _measure(folder: Path, release: Release, path: Path, lsb: float) -> dict[str, Any]:
+    config = load_config(None)
+    rate, fleet, extract = config.edge.window_rate, open_fleet(path), release.features
+
+    def features(counts: Counts) -> Array:
+        return extract(counts * np.float32(lsb))
+
+    clients = {name: machine for name, machine in fleet.machines.items() if name not in fleet.base}
+    windows = {name: counts_of(machine, release, lsb) for name, machine in clients.items()}
+    watches = {name: watch_of(Network(release), features(found.local), rate) for name, found in windows.items()}
+    head = federated_head(release, watches.values(), config.coordinator.proximal)
+    scores: dict[str, dict[str, DeviceScores]] = {}
+    for name, found in windows.items():
+        watches[name].set_head(head)
+        methods = {"agent": by_agent(watches[name], features, found)}
+        for kind in ("float", "fixed"):
+            methods |= by_firmware(folder / f"{name}-{kind}", watches[name], found, lsb, fixed_point=kind == "fixed")
+        for method, given in methods.items():
+            scores.setdefault(method, {})[name] = given
+    return summarise(scores)
+
+
+def federated_head(release: Release, watches: Iterable[Watch], proximal: float) -> Head:
+    """One round of ridge over what the watches have learned."""
+    runs = [watch.detectors["0"].run(watch.detectors["0"].baseline) for watch in watches]
+    data = [(hidden, z) for z, _, hidden in runs]
+    return federate(strategy("ridge", {}), release.head, data, rounds=1, proximal=proximal)[0]
+
+
+def by_agent(watch: Watch, features: Callable[[Counts], Array], windows: Windows) -> DeviceScores:
+    """Levels as the agent has them."""
+    detector = watch.detectors["0"]
+    assert detector.threshold is not None
+    held_out, anomalous = (
+        np.square(detector.whiten(features(part))).mean(axis=1) for part in (windows.held_out, windows.anomalous)
+    )
+    return DeviceScores(held_out, anomalous, detector.threshold)
+
+
+def by_firmware(
+    folder: Path, watch: Watch, windows: Windows, lsb: float, *, fixed_point: bool
+) -> dict[str, DeviceScores]:
+    """Levels by the C, with what the agent has learned, and with what the C learns."""
+    network = watch.network
+    plan = plan_of(network.release, watch.rules)
+    firmware = Firmware(folder, network.release, network.head, plan, lsb, fixed_point=fixed_point)
+    firmware.learn(windows.local)
+    found, method = {}, f"c_{'fixed' if fixed_point else 'float'}"
+    sections = {method: machine_bytes(machine_of(watch), fixed_point=fixed_point), f"{method}_learned": None}
+    for name, section in sections.items():
+        held_out, threshold = firmware.score(section, windows.held_out)
+        anomalous, _ = firmware.score(section, windows.anomalous)
+        found[name] = DeviceScores(held_out, anomalous, threshold)
+    return found
+
+
+def summarise(scores: Mapping[str, Mapping[str, DeviceScores]]) -> dict[str, Any]:
+    """Figures of each method; how far each is from the agent, in points of AUC, and in scores one by one."""
+    result: dict[str, Any] = {method: figures(devices) for method, devices in scores.items()}
+    agent = result["agent"]
+    for method, devices in scores.items():
+        found = result[method]
+        found["points_below_agent"] = {column: 100 * (agent[column] - found[column]) for column in COLUMNS}
+        off = np.concatenate(
+            [
+                np.abs(getattr(devices[name], part) / getattr(theirs, part) - 1)
+                for name, theirs in scores["agent"].items()
+                for part in ("held_out", "anomalous")
+            ]
+        )
+        found["score_off"] = {"median": float(np.median(off)), "largest": float(off.max())}
+    return result
+
+
+def show(result: Mapping[str, Any]) -> bool:
+    """The table; whether all that is asked for is met."""
+    heads = ("AUC mean", "AUC min", "one thr.", "false al.", "detected", "off, median", "off, most")
+    print(f"{'':16}" + "".join(f"{head:>13}" for head in heads))
+    for method, found in result.items():
+        row = [found[column] for column in (*COLUMNS, "false_alarm_rate", "detection_rate")]
+        off = "".join(f"{value:13.2g}" for value in found["score_off"].values())
+        print(f"{method:16}" + "".join(f"{value:13.4f}" for value in row) + off)
+    met = True
+    for method in ("c_float", "c_fixed"):
+        worst = max(abs(points) for points in result[method]["points_below_agent"].values())
+        met &= worst <= MOST_LOSS
+        word = "met  " if worst <= MOST_LOSS else "SHORT"
+        print(f"{word}  {method}: {worst:.3g} points of AUC from the agent, at most {MOST_LOSS}")
+    return met
+
+
+def main() -> None:
+    """Measure, print, write."""
+    result = quality()
+    show(result)
+    write_results("firmware_quality", result | {"seed": SEED, "versions": versions()})
+
+
+if __name__ == "__main__":
+    main()
