@@ -1,8 +1,9 @@
 """What the firmware's network costs on four cores: flash, RAM, stack, instructions a window, beside TFLite Micro.
 
 Weights are random: no figure depends on them. Instructions are those that the emulator executes, its clock calibrated
-by a loop of known length in the same run; the copy of a window into the arena is not among them. Code is that of the
-network alone and that of a whole program around it, for speed (-O2) and for size (-Os). Writes
+by a loop of known length in the same run, exact to 1 in 25,000; the copy of a window into the arena is not among them.
+Stack is what the call takes, painted before. RAM is the arena, inputs and outputs in it. Code is that of the
+network and that of a whole program around it, for speed (-O2) and for size (-Os). Writes
 ``benchmarks/results/firmware.json``.
 """
 
@@ -177,8 +178,8 @@ def show_network(section: dict[str, Any]) -> None:
                 print(f"  {board:4s} {name.replace('_', ' '):20s}{numbers}  {verdict}")
             fast, small = figures["-O2"], figures["-Os"]
             print(
-                f"       bytes of constants {figures['constant_bytes']:,d}, of network code {fast['code_bytes']:,d};"
-                f" -Os: {small['code_bytes']:,d} and {small['instructions']:,d} instructions"
+                f"       constants {figures['constant_bytes']:,d} bytes, the network's code {fast['code_bytes']:,d};"
+                f" -Os: code {small['code_bytes']:,d}, instructions {small['instructions']:,d}"
             )
 
 

@@ -1,6 +1,7 @@
 """The network on four emulated Cortex-M cores: every model under every rounding profile, equal to the last bit."""
 
 import os
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,3 +148,27 @@ def test_boards_compute_what_the_interpreter_computes(cases, outputs, board, pro
         expected = run(case.network, profile, case.inputs)
         wrong = np.argwhere(found != expected)
         assert not len(wrong), f"{case.model}, head {case.with_head}: {len(wrong)} outputs differ, first {wrong[0]}"
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_measurements(board, tmp_path):
+    for name in (COMPILER, EMULATOR):
+        tool(name)
+    elf = build(board, [Path(__file__).parent / "boards" / "known.c"], write_config(tmp_path), tmp_path)
+    (tmp_path / "hang.bin").write_bytes(bytes(4))
+    assert run_on(board, elf, tmp_path).returncode == 7
+    calibration, turns = np.fromfile(tmp_path / "ticks.bin", "<u4")
+    assert turns * (2_000_000 / calibration) == pytest.approx(2 * 54_321, abs=50)  # a tick is 40 instructions at most
+    number, stack = np.fromfile(tmp_path / "stack.bin", "<u4")
+    assert number == 6
+    assert 256 <= stack <= 256 + 64
+
+
+def test_a_program_that_hangs_or_fails_is_noticed(tmp_path):
+    for name in (COMPILER, EMULATOR):
+        tool(name)
+    elf = build("M4", [Path(__file__).parent / "boards" / "known.c"], write_config(tmp_path), tmp_path)
+    assert run_on("M4", elf, tmp_path).returncode == 2  # no hang.bin
+    (tmp_path / "hang.bin").write_bytes(bytes([1, 0, 0, 0]))
+    with pytest.raises(subprocess.TimeoutExpired):
+        run_on("M4", elf, tmp_path, timeout_s=2)
