@@ -11,11 +11,12 @@
 #define BEYOND INT32_MAX /* what is told of a score that is larger, or none */
 #define ONE 65536
 
+/* The first question is a single comparison of two registers. */
 static int32_t saturated(int64_t value) {
-    if (value > INT32_MAX) {
-        return INT32_MAX;
+    if (value == (int32_t)value) {
+        return (int32_t)value;
     }
-    return (value < INT32_MIN) ? INT32_MIN : (int32_t)value;
+    return (value < 0) ? INT32_MIN : INT32_MAX;
 }
 
 static fedtiny_value difference(fedtiny_value a, fedtiny_value b) {
