@@ -131,7 +131,7 @@ def _fields(target: str, sources: Mapping[str, str], facts: Facts) -> dict[str, 
         "units": "\n    ".join(f"src/{name}" for name in sources if name.endswith(".c")),
         "module_units": "\n        ".join(f"${{module}}/src/{name}" for name in sources if name.endswith(".c")),
         "selftest": "(int8_t *)arena" if facts.foreign else "&machine",
-        "front": "" if facts.foreign or facts.given else " and its features",
+        "front": "" if facts.foreign or facts.given else " and the features",
         "example": "infer" if facts.foreign else "watch",
     }
     if target == "tflm":
