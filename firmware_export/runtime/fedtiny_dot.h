@@ -10,7 +10,7 @@
 #if defined(__ARM_FEATURE_MVE) && ((__ARM_FEATURE_MVE & 1) != 0)
 #define FEDTINY_DOT_MVE
 #include <arm_mve.h>
-#elif defined(__ARM_FEATURE_DSP) && defined(__GNUC__)
+#elif defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && defined(__GNUC__)
 #define FEDTINY_DOT_DSP
 #endif
 
@@ -114,13 +114,17 @@ static inline void fedtiny_dot4(const int8_t *weights, const int8_t *inputs, uin
     int32_t sum2 = sums[2];
     int32_t sum3 = sums[3];
     for (uint32_t column = 0; column < inputs_count; column += FEDTINY_DOT_COLUMNS) {
-        for (uint32_t i = 0; i < FEDTINY_DOT_COLUMNS; i += 4u) {
+        for (uint32_t i = 0; i < FEDTINY_DOT_COLUMNS; i += 8u) {
             FEDTINY_DOT_COLUMN(0u)
             FEDTINY_DOT_COLUMN(1u)
             FEDTINY_DOT_COLUMN(2u)
             FEDTINY_DOT_COLUMN(3u)
-            inputs += 4;
-            weights += 4;
+            FEDTINY_DOT_COLUMN(4u)
+            FEDTINY_DOT_COLUMN(5u)
+            FEDTINY_DOT_COLUMN(6u)
+            FEDTINY_DOT_COLUMN(7u)
+            inputs += 8;
+            weights += 8;
         }
         weights += FEDTINY_DOT_BLOCK - FEDTINY_DOT_COLUMNS;
     }
