@@ -38,9 +38,7 @@ print(16 * high)
 def arena_bound(tflite: bytes) -> int:
     """Bytes of arena that surely do for a chain of dense layers, without measuring.
 
-    A layer keeps about 0.7 kB of structures on a 64-bit host and 8 bytes an output (its multiplier and shift); two
-    layers' activations live at a time; preparing a layer takes at most 16 bytes an output for a while. Twice what was
-    measured on models of 1 to 11 layers, at least.
+    More than twice what was measured on 18 models of 1 to 5 layers and up to 640 outputs, per tensor and per channel.
     """
     layers = read_network(tflite, "model").layers
     outputs = [layer.weights.shape[0] for layer in layers]
