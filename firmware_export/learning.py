@@ -7,7 +7,6 @@ standardisation is adapted to comes from windows of its own.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from fedtiny.model.artifact import Release
 from fedtiny.model.head import Head
 from fedtiny.model.operating import STILL
 from fedtiny.model.scoring import ResidualModel
-from fedtiny.model.threshold import BLOCKS, CAUTIOUS, HIGHEST, _wilks, calibrate_threshold
+from fedtiny.model.threshold import CAUTIOUS, calibrate_threshold, tolerance
 from fedtiny.model.watch import Rules
 from fedtiny.signal.features import FAR, Standardisation, adapt_standardisation, fit_standardisation
 from firmware_export.csource import array, number
@@ -63,16 +62,11 @@ def plan_of(release: Release, rules: Rules) -> Plan:
     level = max(1, round(LEVEL_SHARE * rules.learn))
     residuals = max(2, round(RESIDUAL_SHARE * rules.learn))
     count = rules.learn - level - residuals
-    # the terms of calibrate_threshold that depend on the number of windows alone
-    blocks = max(1, min(BLOCKS, count // 4))
-    content, sure = (NormalDist().inv_cdf(share) for share in (1 - rules.rate, CAUTIOUS))
-    a = max(1 - sure**2 / (2 * (count - blocks)), 0.2)
-    b = content**2 - sure**2 / count
-    largest = _wilks(count, rules.rate, CAUTIOUS)
-    if largest > MOST_LARGEST:
+    known = tolerance(count, rules.rate, CAUTIOUS)
+    if known.allowed > MOST_LARGEST:
         raise ConfigError(
-            f"edge.learn_windows: {rules.learn} windows for a false-alarm rate of {rules.rate:g} would keep {largest} "
-            f"scores, at most {MOST_LARGEST} in firmware: take fewer windows"
+            f"edge.learn_windows: {rules.learn} windows for a false-alarm rate of {rules.rate:g} would keep "
+            f"{known.allowed} scores, at most {MOST_LARGEST} in firmware: take fewer windows"
         )
     return Plan(
         base=release.standardisation,
@@ -80,10 +74,10 @@ def plan_of(release: Release, rules: Rules) -> Plan:
         rate=rules.rate,
         clear=rules.quiet,
         windows=(level, residuals, count),
-        blocks=blocks,
-        largest=largest,
-        by_chance=HIGHEST[blocks] / np.sqrt(count / blocks),
-        tolerance=(content + np.sqrt(max(content**2 - a * b, 0.0))) / a,
+        blocks=known.blocks,
+        largest=known.allowed,
+        by_chance=known.by_chance,
+        tolerance=known.factor,
     )
 
 

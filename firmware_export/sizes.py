@@ -14,7 +14,16 @@ from firmware_export.learning import Plan
 from firmware_export.network import Network
 from firmware_export.packing import arena
 
-BYTES = {"int8_t": 1, "uint8_t": 1, "uint16_t": 2, "int32_t": 4, "uint32_t": 4, "float": 4, "fedtiny_layer": 24, "fedtiny_stage": 4}
+BYTES = {
+    "int8_t": 1,
+    "uint8_t": 1,
+    "uint16_t": 2,
+    "int32_t": 4,
+    "uint32_t": 4,
+    "float": 4,
+    "fedtiny_layer": 24,
+    "fedtiny_stage": 4,
+}
 ARRAY = re.compile(r"^static const (\w+) \w+\[(\d+)\]", re.MULTILINE)
 STRUCTS = 220  # network, front, machine, plan and release
 CODE = {"float": 0, "fixed": 0, "network": 0}

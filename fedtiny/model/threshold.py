@@ -7,7 +7,7 @@ life, relative to that threshold, and the largest of them, and extrapolates by p
 
 from bisect import insort
 from dataclasses import dataclass, field
-from math import ceil, exp, expm1, log, log1p
+from math import ceil, exp, expm1, log, log1p, sqrt
 from statistics import NormalDist
 
 import numpy as np
@@ -28,6 +28,36 @@ FEWEST_PEAKS = 20
 BEYOND = 4  # the tail may speak of what was expected a quarter of a time in what it has seen
 
 
+@dataclass(frozen=True)
+class Tolerance:
+    """What of a threshold's calibration depends on the number of scores alone.
+
+    The scores come in ``blocks``. ``by_chance``: what the highest of the blocks' means lies above the true one by
+    chance; ``factor``: from the level to the limit; both in deviations of the log scores. ``allowed``: the limit is the
+    so many-th largest score at least; 0: too few scores to say.
+    """
+
+    blocks: int
+    by_chance: float
+    factor: float
+    allowed: int
+
+
+def tolerance(n: int, false_alarm_rate: float, confidence: float = CONFIDENCE) -> Tolerance:
+    """For ``n`` scores, at least 2; see ``calibrate_threshold``."""
+    blocks = max(1, min(BLOCKS, n // 4))
+    content = NormalDist().inv_cdf(1 - false_alarm_rate)
+    sure = NormalDist().inv_cdf(confidence)
+    a = max(1 - sure**2 / (2 * (n - blocks)), 0.2)
+    b = content**2 - sure**2 / n
+    return Tolerance(
+        blocks=blocks,
+        by_chance=HIGHEST[blocks] / sqrt(n / blocks),
+        factor=(content + sqrt(max(content**2 - a * b, 0.0))) / a,
+        allowed=_wilks(n, false_alarm_rate, confidence),
+    )
+
+
 def calibrate_threshold(scores: Array, false_alarm_rate: float, confidence: float = CONFIDENCE) -> float:
     """Score that about ``false_alarm_rate`` of a machine's later normal windows will reach.
 
@@ -42,19 +72,12 @@ def calibrate_threshold(scores: Array, false_alarm_rate: float, confidence: floa
     n = len(logs)
     if n < 2:
         raise DataError(f"{n} windows are too few to calibrate a threshold: at least 2 are needed")
-    blocks = np.array_split(logs, max(1, min(BLOCKS, n // 4)))
-    free = n - len(blocks)
-    spread = np.sqrt(sum(float(np.square(block - block.mean()).sum()) for block in blocks) / free)
-    content = NormalDist().inv_cdf(1 - false_alarm_rate)
-    sure = NormalDist().inv_cdf(confidence)
-    a = max(1 - sure**2 / (2 * free), 0.2)
-    b = content**2 - sure**2 / n
-    factor = (content + np.sqrt(max(content**2 - a * b, 0.0))) / a
-    by_chance = HIGHEST[len(blocks)] * spread / np.sqrt(n / len(blocks))
-    level = max(logs.mean(), max(block.mean() for block in blocks) - by_chance)
-    limit = float(np.exp(level + factor * spread))
-    allowed = _wilks(n, false_alarm_rate, confidence)
-    return max(limit, float(np.sort(scores)[n - allowed])) if allowed else limit
+    known = tolerance(n, false_alarm_rate, confidence)
+    blocks = np.array_split(logs, known.blocks)
+    spread = np.sqrt(sum(float(np.square(block - block.mean()).sum()) for block in blocks) / (n - known.blocks))
+    level = max(logs.mean(), max(block.mean() for block in blocks) - known.by_chance * spread)
+    limit = float(np.exp(level + known.factor * spread))
+    return max(limit, float(np.sort(scores)[n - known.allowed])) if known.allowed else limit
 
 
 def _wilks(n: int, rate: float, confidence: float) -> int:
