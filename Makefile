@@ -7,7 +7,7 @@ STAMP := $(VENV)/.fedtiny-setup
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 BENCHES := bench-femto bench-femto-live bench-ims bench-latency bench-soak bench-kills bench-poison bench-strategies \
-	bench-coordinator-kills bench-overhead bench-fuzz chaos
+	bench-coordinator-kills bench-overhead bench-fuzz bench-firmware chaos
 
 .PHONY: help setup demo toolchain test test-aarch64 check fix bench $(BENCHES) docs clean
 
@@ -98,6 +98,11 @@ bench-poison: setup ## Two of ten FEMTO devices poison: what each strategy and t
 
 bench-strategies: setup ## All strategies against each other on FEMTO, rounds and buffered
 	$(BIN)/python -m benchmarks.strategies
+
+bench-firmware: setup toolchain ## Exported C: size and instructions beside TFLite Micro, FEMTO beside the agent, fuzz
+	$(BIN)/python -m benchmarks.firmware
+	$(BIN)/python -m benchmarks.firmware_quality
+	$(BIN)/python -m benchmarks.fuzz_firmware
 
 docs: setup ## Write docs/cli.md anew from the commands' help
 	$(BIN)/python -m fedtiny.commands docs/cli.md

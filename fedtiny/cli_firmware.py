@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fedtiny.model.artifact import Release
     from fedtiny.model.head import Head
     from fedtiny.model.watch import Watch
+    from firmware_export.rounding import Profile
 
 TARGETS = ("c", "arduino", "platformio", "zephyr", "esp-idf", "tflm")
 PROFILES = ("tflite", "tflm", "xnn")
@@ -108,7 +109,7 @@ def head_image(
     release_file: Path,
     out: Path,
     key: Path | None,
-    profile: str,
+    profile: "Profile",
     number: str,
     message: Path | None,
     machine: Path | None,

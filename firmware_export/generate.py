@@ -12,7 +12,7 @@ from fedtiny import __version__
 from fedtiny.model.artifact import Release
 from fedtiny.model.scoring import RANK
 from fedtiny.model.watch import Rules
-from firmware_export.csource import array
+from firmware_export.csource import array, number
 from firmware_export.features import Front, front_source
 from firmware_export.learning import Plan, plan_source
 from firmware_export.machine import Machine, machine_source
@@ -20,6 +20,7 @@ from firmware_export.network import Network
 from firmware_export.packing import arena, network_source
 from firmware_export.rounding import Profile
 from firmware_export.scoring import input_codes, output_codes
+from firmware_export.templating import fill_template
 
 RUNTIME = Path(__file__).with_name("runtime")
 NETWORK_ALONE = ("types", "nn", "dot", "crc", "golden")  # of the runtime, what a foreign model needs
@@ -45,38 +46,33 @@ def config_header(profile: Profile, *, fixed_point: bool, sample_int16: bool) ->
 
 def model_header(name: str, release: Release, revision: int, network: Network, front: Front | None, plan: Plan) -> str:
     """``<name>_model.h`` of a release."""
-    upper, size = f"{name.upper()}_MODEL", release.features.size
-    head = network.layers[-1]
-    frames = "" if front is None else f"    static fedtiny_sample watch##_samples[{front.window * front.channels}];\\\n"
-    frames += "" if front is None else f"    static fedtiny_wave watch##_scratch[{front.window}];\\\n"
-    body = (
-        f'#define {upper}_RELEASE "{release.id}"\n'
-        f"#define {upper}_REVISION {revision}u\n"
-        f"#define {upper}_FEATURES {size}u\n"
-        f"#define {upper}_ARENA_BYTES {arena(network).total}u\n\n"
-        "/* uint32_t words of a slot for a head image; with what an agent has learned of a machine in it. */\n"
-        f"#define {upper}_HEAD_WORDS FEDTINY_HEAD_WORDS({head.inputs}u, {head.outputs}u, 0u)\n"
-        f"#define {upper}_HEAD_MACHINE_WORDS \\\n"
-        f"    FEDTINY_HEAD_WORDS({head.inputs}u, {head.outputs}u, FEDTINY_MACHINE_BYTES({size}u, {RANK}u))\n\n"
-        f"extern const fedtiny_release {name}_model;\n\n"
-        "/* All memory of one machine, static: FEDTINY_MODEL_WATCH(pump); then &pump is its fedtiny_watch. */\n".replace(
-            "FEDTINY_MODEL", upper
+    frames, samples = "", "NULL, NULL"
+    if front is not None:
+        samples = "watch##_samples, watch##_scratch"
+        frames = (
+            f"    static fedtiny_sample watch##_samples[{front.window * front.channels}]; \\\n"
+            f"    static fedtiny_wave watch##_scratch[{front.window}]; \\\n"
         )
-        + f"#define {upper}_WATCH(watch) \\\n{frames}"
-        f"    static fedtiny_value watch##_values[{size}]; \\\n"
-        f"    static int32_t watch##_arena[{arena(network).total // 4}]; \\\n"
-        f"    static fedtiny_value watch##_centre[{size}]; \\\n"
-        f"    static fedtiny_value watch##_learned[FEDTINY_LEARN_VALUES({size}u)]; \\\n"
-        f"    static float watch##_work[FEDTINY_LEARN_WORK({size}u, {plan.largest}u)]; \\\n"
-        "    static fedtiny_state watch##_state; \\\n"
-        f"    static const fedtiny_watch watch = {{&{name}_model, "
-        + ("NULL, NULL" if front is None else "watch##_samples, watch##_scratch")
-        + ", watch##_values, (int8_t *)watch##_arena, \\\n"
-        "                                       watch##_centre, watch##_learned, watch##_work, &watch##_state}\n\n"
-        "/* Whether this build computes what it should; before fedtiny_start. */\n"
-        f"fedtiny_status {name}_model_selftest(const fedtiny_watch *watch);\n"
+    head = network.layers[-1]
+    return fill_template(
+        "generated/release.h",
+        {
+            "name": name,
+            "NAME": name.upper(),
+            "fedtiny": __version__,
+            "release": release.id,
+            "short": release.id[:12],
+            "revision": str(revision),
+            "features": str(release.features.size),
+            "arena": str(arena(network).total),
+            "inputs": str(head.inputs),
+            "outputs": str(head.outputs),
+            "rank": str(RANK),
+            "largest": str(plan.largest),
+            "frames": frames,
+            "samples": samples,
+        },
     )
-    return _header(name, ["fedtiny.h", "fedtiny_selftest.h"], body.replace(";\\\n", "; \\\n"))
 
 
 def model_source(
@@ -124,32 +120,24 @@ def model_source(
 
 def foreign_header(name: str, network: Network) -> str:
     """``<name>_model.h`` of a foreign model: its network alone."""
-    upper, first, last = f"{name.upper()}_MODEL", network.layers[0], network.layers[-1]
-    body = (
-        f"#define {upper}_INPUTS {network.inputs}u\n"
-        f"#define {upper}_OUTPUTS {network.outputs}u\n"
-        f"#define {upper}_ARENA_BYTES {arena(network).total}u\n\n"
-        "/* real = (code - zero point) * scale */\n"
-        f"#define {upper}_INPUT_SCALE {first.in_scale!s}f\n"
-        f"#define {upper}_INPUT_ZERO_POINT ({first.in_zero})\n"
-        f"#define {upper}_OUTPUT_SCALE {last.out_scale!s}f\n"
-        f"#define {upper}_OUTPUT_ZERO_POINT ({last.out_zero})\n\n"
-        f"extern const fedtiny_network {name}_model_network;\n\n"
-        f"/* Whether this build computes what it should. arena: {upper}_ARENA_BYTES, aligned to 4. */\n"
-        f"fedtiny_status {name}_model_selftest(int8_t *arena);\n"
+    first, last = network.layers[0], network.layers[-1]
+    return fill_template(
+        "generated/foreign.h",
+        {
+            "name": name,
+            "NAME": name.upper(),
+            "fedtiny": __version__,
+            "inputs": str(network.inputs),
+            "outputs": str(network.outputs),
+            "arena": str(arena(network).total),
+            "in_scale": number("float", float(first.in_scale)),
+            "in_zero": str(first.in_zero),
+            "out_scale": number("float", float(last.out_scale)),
+            "out_zero": str(last.out_zero),
+        },
     )
-    return _header(name, ["fedtiny_nn.h", "fedtiny_golden.h"], body)
 
 
 def foreign_source(name: str, profile: Profile, network: Network) -> str:
     """``<name>_model.c`` of a foreign model."""
     return f'#include "{name}_model.h"\n\n' + network_source(network, profile, f"{name}_model")
-
-
-def _header(name: str, includes: Iterable[str], body: str) -> str:
-    guard = f"{name.upper()}_MODEL_H"
-    lines = "".join(f'#include "{include}"\n' for include in includes)
-    return (
-        f"/* Written by fedtiny {__version__}. */\n#ifndef {guard}\n#define {guard}\n\n{lines}\n"
-        f'#ifdef __cplusplus\nextern "C" {{\n#endif\n\n{body}\n#ifdef __cplusplus\n}}\n#endif\n\n#endif\n'
-    )

@@ -2,23 +2,21 @@
 
 Each target is a folder of templates: ``all`` goes into every export, ``watch`` into one that watches machines,
 ``network`` into one of a foreign model, which has no features and no score. ``parts`` are pieces of examples that all
-targets share. A placeholder is written ``@{name}``, so that CMake's and Python's own signs stay as they are.
+targets share.
 """
 
 import math
 import re
-import string
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from fedtiny.errors import ConfigError
 from firmware_export import tflm
+from firmware_export.templating import TEMPLATES, fill, fill_template
 
 TARGETS: tuple[str, ...] = ("c", "arduino", "platformio", "zephyr", "esp-idf", "tflm")
-TEMPLATES = Path(__file__).with_name("templates")
 _NOISE = {  # a sample from the upper bits of an uint32
     True: "(fedtiny_sample)((int32_t)(noise >> 24) - 128)",
     False: "((fedtiny_sample)(noise >> 24) / 128.0f) - 1.0f",
@@ -80,24 +78,9 @@ def lay_out(target: str, sources: Mapping[str, str], facts: Facts) -> dict[str, 
     for folder in ("all", "network" if facts.foreign else "watch"):
         root = TEMPLATES / target / folder
         for path in sorted(p for p in root.rglob("*") if p.is_file()):
-            files[_fill(path.relative_to(root).as_posix(), fields)] = _fill(path.read_text(), fields)
-    files["README.md"] = _fill((TEMPLATES / "README.md").read_text(), fields)
+            files[fill(path.relative_to(root).as_posix(), fields)] = fill(path.read_text(), fields)
+    files["README.md"] = fill_template("README.md", fields)
     return dict(sorted(files.items()))
-
-
-class _Text(string.Template):
-    delimiter = "@"
-    idpattern = "(?!)"  # names stand in braces: an @ of its own stays what it is
-    braceidpattern = "[a-z_A-Z]+"
-    flags = re.NOFLAG
-
-
-def _fill(text: str, fields: Mapping[str, str]) -> str:
-    return _Text(text).safe_substitute(fields)
-
-
-def _part(name: str, fields: Mapping[str, str]) -> str:
-    return _fill((TEMPLATES / "parts" / name).read_text(), fields).strip("\n")
 
 
 def _fields(target: str, sources: Mapping[str, str], facts: Facts) -> dict[str, str]:
@@ -150,7 +133,7 @@ def _fields(target: str, sources: Mapping[str, str], facts: Facts) -> dict[str, 
         "use": f"use_{use}.md",
     }
     for field, part in wanted.items():  # in this order: later ones quote earlier ones
-        fields[field] = _part(part, fields)
+        fields[field] = fill_template(f"parts/{part}", fields).strip("\n")
     return fields
 
 

@@ -62,7 +62,7 @@ def build(board: str, sources: Iterable[Path], config: Path, folder: Path, *, op
     elf = folder / f"{board}.elf"
     script = ["-nostartfiles", "--specs=nano.specs", f"-T{HERE / 'board.ld'}", "-Wl,--gc-sections"]
     script += [f"-Wl,--defsym=MEMORY_ORIGIN={BOARDS[board].memory:#x}"]
-    _run([COMPILER, *BOARDS[board].flags, "-mthumb", *script, *objects, "-o", elf])
+    _run([COMPILER, *BOARDS[board].flags, "-mthumb", *script, *objects, "-lm", "-o", elf])
     return elf
 
 

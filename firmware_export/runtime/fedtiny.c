@@ -4,38 +4,38 @@
 
 /*
  * The next head takes effect here, between two windows. What was learned under another head is worth nothing: the head
- * brings what an agent has learned under it, or the machine is learned anew; the latter waits until no alarm stands.
+ * brings what an agent has learned under it, or the machine is learned anew, which waits until no alarm stands.
  */
 static void switch_head(const fedtiny_watch *watch) {
     const fedtiny_release *release = watch->release;
-    const fedtiny_head *next = watch->state->heads.next;
-    const fedtiny_machine *machine = NULL;
+    fedtiny_state *state = watch->state;
+    const fedtiny_head *head = state->heads.next;
+    const fedtiny_machine *machine = release->machine;
 
-    if (next == watch->state->heads.used) {
+    if (head == state->heads.used) {
         return;
     }
-    if (next == NULL) {
-        machine = release->machine;
-    } else if ((next->machine != NULL)
-               && (fedtiny_machine_open(&watch->state->sent, next->machine, next->machine_bytes, release->features)
-                   == FEDTINY_OK)) {
-        machine = &watch->state->sent;
-    } else {
-        /* learned anew */
-    }
-    if ((machine == NULL) && fedtiny_alarm_standing(&watch->state->scorer.alarm)) {
+    if (((head != NULL) ? (head->machine == NULL) : (machine == NULL)) && fedtiny_alarm_standing(&state->scorer.alarm)) {
         return;
     }
-    (void)fedtiny_head_take(&watch->state->heads);
+    head = fedtiny_head_take(&state->heads); /* from here on it is not written */
+    if (head != NULL) {
+        machine = NULL;
+        if ((head->machine != NULL)
+            && (fedtiny_machine_open(&state->sent, head->machine, head->machine_bytes, release->features)
+                == FEDTINY_OK)) {
+            machine = &state->sent;
+        }
+    }
     if (machine != NULL) {
-        fedtiny_scorer_use(&watch->state->scorer, machine);
+        fedtiny_scorer_use(&state->scorer, machine);
     } else {
-        fedtiny_learn_head(&watch->state->learner, watch->state->scorer.machine);
-        watch->state->scorer.machine = NULL;
+        fedtiny_learn_head(&state->learner, state->scorer.machine);
+        state->scorer.machine = NULL;
     }
 }
 
-/* Values from features to residual; head: NULL for the release's own. */
+/* Values from features to residual, by the head in use. */
 static void reconstruct(const fedtiny_watch *watch, const fedtiny_machine *machine) {
     const fedtiny_release *release = watch->release;
     const fedtiny_head *head = watch->state->heads.used;
@@ -73,11 +73,12 @@ static uint8_t learned_percent(const fedtiny_learner *learner) {
 
 /* A window's features are in values. */
 static void take(const fedtiny_watch *watch, fedtiny_finding *finding) {
-    fedtiny_scorer *scorer = &watch->state->scorer;
+    fedtiny_state *state = watch->state;
+    fedtiny_scorer *scorer = &state->scorer;
     const bool learning = scorer->machine == NULL;
 
     (void)memset(finding, 0, sizeof *finding);
-    if (fedtiny_still(learning ? &watch->state->learner.machine : scorer->machine, watch->values)) {
+    if (fedtiny_still(learning ? &state->learner.machine : scorer->machine, watch->values)) {
         finding->verdict = FEDTINY_STILL;
     } else if (learning) {
         learn(watch);
@@ -87,38 +88,39 @@ static void take(const fedtiny_watch *watch, fedtiny_finding *finding) {
         fedtiny_judge(scorer, watch->values, true, finding);
     }
     finding->alarm = scorer->alarm.state;
-    finding->learned = (scorer->machine != NULL) ? 100u : learned_percent(&watch->state->learner);
+    finding->learned = (scorer->machine != NULL) ? 100u : learned_percent(&state->learner);
     finding->threshold = (scorer->machine != NULL) ? scorer->machine->threshold : 0;
-    finding->revision = (watch->state->heads.used != NULL) ? watch->state->heads.used->revision : watch->release->base.revision;
+    finding->revision = (state->heads.used != NULL) ? state->heads.used->revision : watch->release->base.revision;
 }
 
 fedtiny_status fedtiny_start(const fedtiny_watch *watch) {
     const fedtiny_release *release = watch->release;
+    fedtiny_state *state = watch->state;
 
-    (void)memset(&watch->state->heads, 0, sizeof watch->state->heads);
-    watch->state->filled = 0;
-    watch->state->scorer.machine = NULL;
-    watch->state->scorer.centre = watch->centre;
-    fedtiny_learn_begin(&watch->state->learner, release->plan, watch->learned, watch->work);
+    (void)memset(&state->heads, 0, sizeof state->heads);
+    state->filled = 0;
+    state->scorer.machine = NULL;
+    state->scorer.centre = watch->centre;
+    fedtiny_learn_begin(&state->learner, release->plan, watch->learned, watch->work);
     if (release->machine != NULL) {
-        fedtiny_scorer_use(&watch->state->scorer, release->machine);
+        fedtiny_scorer_use(&state->scorer, release->machine);
     }
-    return fedtiny_alarm_begin(&watch->state->scorer.alarm, release->votes, release->vote_window);
+    return fedtiny_alarm_begin(&state->scorer.alarm, release->votes, release->vote_window);
 }
 
 size_t fedtiny_push(const fedtiny_watch *watch, const fedtiny_sample *frames, size_t count) {
     const fedtiny_release *release = watch->release;
-    const size_t room = release->window - watch->state->filled;
+    const size_t filled = watch->state->filled;
+    const size_t room = release->window - filled;
     const size_t taken = (count < room) ? count : room;
 
     if ((taken == 0u) || (release->front == NULL)) {
         return 0u;
     }
     (void)memcpy(
-        &watch->samples[(size_t)watch->state->filled * release->channels], frames,
-        taken * release->channels * sizeof(fedtiny_sample)
+        &watch->samples[filled * release->channels], frames, taken * release->channels * sizeof(fedtiny_sample)
     );
-    watch->state->filled += (uint32_t)taken;
+    watch->state->filled = (uint32_t)(filled + taken);
     return taken;
 }
 
@@ -126,7 +128,7 @@ void fedtiny_gap(const fedtiny_watch *watch) { watch->state->filled = 0; }
 
 fedtiny_status fedtiny_run(const fedtiny_watch *watch, fedtiny_finding *finding) {
     const fedtiny_release *release = watch->release;
-    const size_t frame = release->channels * sizeof(fedtiny_sample);
+    const uint32_t kept = release->window - release->hop;
 
     if (release->front == NULL) {
         return FEDTINY_ERROR_ARGUMENT;
@@ -137,8 +139,11 @@ fedtiny_status fedtiny_run(const fedtiny_watch *watch, fedtiny_finding *finding)
     switch_head(watch);
     fedtiny_features(release->front, watch->samples, watch->scratch, watch->values);
     take(watch, finding);
-    watch->state->filled = release->window - release->hop;
-    (void)memmove(watch->samples, &watch->samples[(size_t)release->hop * release->channels], watch->state->filled * frame);
+    (void)memmove(
+        watch->samples, &watch->samples[(size_t)release->hop * release->channels],
+        (size_t)kept * release->channels * sizeof(fedtiny_sample)
+    );
+    watch->state->filled = kept;
     return FEDTINY_OK;
 }
 
@@ -154,7 +159,9 @@ const fedtiny_value *fedtiny_away(const fedtiny_watch *watch) { return watch->va
 bool fedtiny_acknowledge(const fedtiny_watch *watch) { return fedtiny_alarm_acknowledge(&watch->state->scorer.alarm); }
 
 void fedtiny_relearn(const fedtiny_watch *watch) {
-    watch->state->scorer.machine = NULL;
-    (void)fedtiny_alarm_reset(&watch->state->scorer.alarm);
-    fedtiny_learn_begin(&watch->state->learner, watch->release->plan, watch->learned, watch->work);
+    fedtiny_state *state = watch->state;
+
+    state->scorer.machine = NULL;
+    (void)fedtiny_alarm_reset(&state->scorer.alarm);
+    fedtiny_learn_begin(&state->learner, watch->release->plan, watch->learned, watch->work);
 }

@@ -8,6 +8,10 @@
 #include "dsp/transform_functions.h"
 #endif
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* What a spectrum is worked out in. Fixed point: a block of integers with one exponent. */
 #if FEDTINY_FIXED_POINT
 typedef int32_t fedtiny_wave;
@@ -55,5 +59,9 @@ typedef struct {
  */
 void fedtiny_features(const fedtiny_front *front, const fedtiny_sample *frames, fedtiny_wave *scratch,
                       fedtiny_value *features);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -50,6 +50,10 @@
 #include "fedtiny_nn.h"
 #include "fedtiny_score.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define FEDTINY_HEAD_HEADER 96u
 #define FEDTINY_HEAD_CRC 4u
 #define FEDTINY_HEAD_SIGNATURE 64u
@@ -136,5 +140,9 @@ void fedtiny_head_revert(fedtiny_heads *heads);
 
 /* For who runs windows: the head of this one; NULL: the network's own. It stays as it is until the next call. */
 const fedtiny_head *fedtiny_head_take(fedtiny_heads *heads);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -4,6 +4,10 @@
 
 #include "fedtiny_types.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define FEDTINY_ROWS 4u     /* outputs that are computed together */
 #define FEDTINY_COLUMNS 16u /* inputs to a block */
 
@@ -48,5 +52,9 @@ typedef struct {
  * head stands in for the last layer; NULL: the network's own. What pads inputs may have any value.
  */
 const int8_t *fedtiny_nn_run(const fedtiny_network *network, const fedtiny_layer *head, int8_t *arena);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -29,9 +29,6 @@ STUBS = Path(__file__).with_name("stubs")
 KINDS = ("samples", "counts", "features", "network")
 RULES = Rules(rate=1e-3, learn=60, keep=1000, votes=3, window=5, quiet=0.8, points=1)
 C_FLAGS = " ".join(WARNINGS)
-CPLUSPLUS = pytest.mark.xfail(
-    'extern "C"' not in (RUNTIME / "fedtiny_head.h").read_text(), reason="fedtiny_head.h is not for C++ yet"
-)
 CXX_FLAGS = ["-std=gnu++11", "-fno-exceptions", "-Wall", "-Wextra", "-Werror"]
 
 
@@ -143,7 +140,6 @@ def test_c_builds_for_a_cortex_m4(tmp_path, exports):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@CPLUSPLUS
 def test_arduino_sketch_builds_as_its_builder_does_it(tmp_path, exports, release, kind):
     """C files as C, the sketch as C++ behind #include <Arduino.h>; the program runs on a board made of stand-ins."""
     folder = written(tmp_path / "export", "arduino", exports[kind])
