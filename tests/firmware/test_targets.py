@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from building import RUNTIME, WARNINGS, run, tool
+from building import WARNINGS, run, tool
 
 from fedtiny.errors import ConfigError
 from fedtiny.model.artifact import Release
