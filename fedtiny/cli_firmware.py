@@ -34,9 +34,7 @@ def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--profile",
             type=click.Choice(PROFILES),
-            default="tflite",
-            show_default=True,
-            help="Whose rounding the int8 network follows, to the bit.",
+            help="Whose rounding the int8 network follows, to the bit.  [default: tflite; tflm for that target]",
         ),
         click.option("--config", "config_file", type=FILE, help="Configuration: [edge] of the watch, [trust]."),
     ):
@@ -68,10 +66,12 @@ def export(
 
     Any other int8 .tflite of dense layers is exported as its network alone.
     """
+    if point is not None and machine is None:
+        raise click.UsageError("--point chooses an operating point of --machine, which is not given")
     config = load(config_file, edge__learn_windows=rest.pop("edge__learn_windows"))
     from fedtiny.device import rules_of
     from fedtiny.model.artifact import Release
-    from firmware_export.export import Options, export_foreign, export_release, write_folder
+    from firmware_export.export import Options, export_network, export_release, write_folder
 
     options = Options(rules=rules_of(config.edge), target=target, **rest)
     try:
@@ -79,7 +79,7 @@ def export(
     except ReleaseError:
         if message is not None or machine is not None or not _foreign(model):
             raise
-        exported = export_foreign(model.read_bytes(), str(model), options)
+        exported = export_network(model.read_bytes(), str(model), options)
     else:
         head, revision, watch = _head_and_watch(config, release, message, machine)
         exported = export_release(release, options, head=head, revision=revision, watch=watch, point=point)
@@ -109,7 +109,7 @@ def head_image(
     release_file: Path,
     out: Path,
     key: Path | None,
-    profile: "Profile",
+    profile: "Profile | None",
     number: str,
     message: Path | None,
     machine: Path | None,
@@ -123,6 +123,8 @@ def head_image(
     """
     if message is None and machine is None:
         raise click.UsageError("give --message, or --machine with the folder of an agent's state")
+    if point is not None and machine is None:
+        raise click.UsageError("--point chooses an operating point of --machine, which is not given")
     config = load(config_file)
     from fedtiny.model.artifact import Release
     from fedtiny.protocol.signing import load_key
@@ -138,7 +140,7 @@ def head_image(
         learned = machine_bytes(machine_of(watch, point), fixed_point=fixed)
     signer = None if key is None else load_key(key)
     image = write_image(
-        release, head or release.head, revision, profile, fixed_point=fixed, machine=learned, key=signer
+        release, head or release.head, revision, profile or "tflite", fixed_point=fixed, machine=learned, key=signer
     )
     atomic_write(out, image)
     click.echo(f"{out}: revision {revision} of release {release.id[:12]}, {len(image):,} bytes")
@@ -154,6 +156,8 @@ def _head_and_watch(
         from firmware_export.image import head_from_message
 
         payload = message.read_bytes()
+        if not config.trust.coordinator:
+            click.echo(f"{message}: no signature was checked: [trust] coordinator is not set", err=True)
         head, revision = head_from_message(payload, release, fleet=config.fleet, keys=config.trust.coordinator)
         return head, revision, None
     if machine is None:

@@ -16,6 +16,7 @@ from fedtiny.errors import ConfigError
 from fedtiny.model.artifact import Release
 from fedtiny.model.head import Head
 from fedtiny.model.watch import Rules, Watch
+from firmware_export import tflm
 from firmware_export.check import check_profile, golden_inputs
 from firmware_export.features import front_of
 from firmware_export.generate import (
@@ -31,7 +32,7 @@ from firmware_export.learning import plan_of
 from firmware_export.machine import machine_of
 from firmware_export.network import read_network
 from firmware_export.rounding import Profile
-from firmware_export.sizes import Sizes, foreign_sizes, release_sizes
+from firmware_export.sizes import Sizes, network_sizes, release_sizes
 from firmware_export.targets import Facts, lay_out
 
 CHECKED = 512  # input vectors that the interpreter must agree on
@@ -39,14 +40,27 @@ CHECKED = 512  # input vectors that the interpreter must agree on
 
 @dataclass(frozen=True)
 class Options:
-    """How to export. ``lsb``: samples are int16, a count is so much of the unit of the training data; None: float."""
+    """How to export. ``lsb``: samples are int16, a count is so much of the unit of the training data; None: float.
+
+    profile: None for that of what runs the model: ``tflm`` for the target tflm, ``tflite`` for our own C. Raises
+    ConfigError for what does not go together.
+    """
 
     rules: Rules
     target: str = "c"
     name: str = "fedtiny"
-    profile: Profile = "tflite"
+    profile: Profile | None = None
     number: Literal["float", "fixed"] = "float"
     lsb: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.target == "tflm" and self.profile not in (None, "tflm"):
+            raise ConfigError(f"--profile {self.profile}: TensorFlow Lite Micro computes by the profile tflm")
+
+    @property
+    def rounding(self) -> Profile:
+        """The profile that is meant."""
+        return self.profile or ("tflm" if self.target == "tflm" else "tflite")
 
     @property
     def fixed_point(self) -> bool:
@@ -77,20 +91,19 @@ class Export:
             "constant_bytes": self.sizes.constants,
             "ram_bytes": self.sizes.ram,
             "stack_bytes": self.sizes.stack,
+            "head_slot_bytes": self.sizes.slot,
             "files": sorted(self.files),
         }
 
     def summary(self, out: Path) -> str:
         """For people."""
-        sizes = self.sizes
-        return (
-            f"{out}: {len(self.files)} files\n"
-            f"checked   {CHECKED} windows, equal to {self.checked_by} to the bit (profile {self.facts.profile})\n"
-            f"flash     {sizes.flash:,} bytes: {sizes.constants:,} of constants, about {sizes.code:,} of code\n"
-            f"RAM       {sizes.ram:,} bytes{'' if self.facts.foreign else ' for each machine that is watched'}\n"
-            f"stack     about {sizes.stack:,} bytes\n"
-            f"next      {out / 'README.md'}"
-        )
+        by = f"{self.checked_by} to the bit (profile {self.facts.profile})"
+        lines = [
+            ("checked", f"{CHECKED} windows, equal to {by}"),
+            *self.sizes.lines(),
+            ("next", str(out / "README.md")),
+        ]
+        return "\n".join([f"{out}: {len(self.files)} files", *(f"{what:12}{text}" for what, text in lines)])
 
 
 def export_release(
@@ -107,8 +120,12 @@ def export_release(
     Raises ConfigError for what firmware cannot do, ReleaseError where the interpreter disagrees.
     """
     tflite = release.data if head is None else release.patched(head)
+    if options.target == "tflm":
+        if watch is not None:
+            raise ConfigError("--target tflm: it is the network alone, there is nothing that --machine would change")
+        return export_network(tflite, "release", options, release.id, revision)
     network = read_network(tflite, "release")
-    checked_by = check_profile(tflite, network, options.profile, golden_inputs(network, CHECKED, seed=0))
+    checked_by = check_profile(tflite, network, options.rounding, golden_inputs(network, CHECKED, seed=0))
     manifest, fixed = release.manifest, options.fixed_point
     given = manifest.feature == "given"
     if given and (fixed or options.lsb is not None):
@@ -116,7 +133,7 @@ def export_release(
     front = None if given else front_of(release, lsb=options.lsb, fixed_point=fixed)
     plan = plan_of(release, options.rules)
     machine = None if watch is None else machine_of(watch, point)
-    name, profile = options.name, options.profile
+    name, profile = options.name, options.rounding
     sources = runtime_sources(foreign=False) | {
         "fedtiny_config.h": config_header(profile, fixed_point=fixed, sample_int16=options.lsb is not None),
         f"{name}_model.h": model_header(name, release, revision, network, front, plan),
@@ -137,7 +154,7 @@ def export_release(
         number=options.number,
         sample_int16=options.lsb is not None,
         lsb=options.lsb,
-        profile=options.profile,
+        profile=profile,
         foreign=False,
         given=given,
         sizes=sizes.text(),
@@ -147,22 +164,27 @@ def export_release(
     return Export(lay_out(options.target, sources, facts), facts, sizes, checked_by)
 
 
-def export_foreign(tflite: bytes, source: str, options: Options) -> Export:
+def export_network(tflite: bytes, source: str, options: Options, release_id: str = "", revision: int = 0) -> Export:
     """Any int8 .tflite of dense layers: its network alone. Raises ReleaseError, with the operator, for another."""
+    if options.fixed_point or options.lsb is not None:
+        raise ConfigError("--number and --lsb are for features and score: a network alone has none")
     network = read_network(tflite, source)
-    checked_by = check_profile(tflite, network, options.profile, golden_inputs(network, CHECKED, seed=0))
-    name = options.name
+    name, profile = options.name, options.rounding
+    checked_by = check_profile(tflite, network, profile, golden_inputs(network, CHECKED, seed=0))
     sources = runtime_sources(foreign=True) | {
-        "fedtiny_config.h": config_header(options.profile, fixed_point=False, sample_int16=False),
+        "fedtiny_config.h": config_header(profile, fixed_point=False, sample_int16=False),
         f"{name}_model.h": foreign_header(name, network),
-        f"{name}_model.c": foreign_source(name, options.profile, network),
-        f"{name}_model_golden.c": golden_source(network, options.profile, None, None, name),
+        f"{name}_model.c": foreign_source(name, profile, network),
+        f"{name}_model_golden.c": golden_source(network, profile, None, None, name),
     }
-    sizes = foreign_sizes(sources[f"{name}_model.c"], network)
+    if options.target == "tflm":
+        sizes = Sizes(constants=len(tflite), ram=tflm.arena_bytes(tflite)[0])
+    else:
+        sizes = network_sizes(sources[f"{name}_model.c"], network)
     facts = Facts(
         name=options.name,
-        release_id=hashlib.sha256(tflite).hexdigest(),
-        revision=0,
+        release_id=release_id or hashlib.sha256(tflite).hexdigest(),
+        revision=revision,
         sample_rate_hz=0.0,
         channels=(),
         window=0,
@@ -170,7 +192,7 @@ def export_foreign(tflite: bytes, source: str, options: Options) -> Export:
         number=options.number,
         sample_int16=False,
         lsb=None,
-        profile=options.profile,
+        profile=profile,
         foreign=True,
         given=False,
         sizes=sizes.text(),

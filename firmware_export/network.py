@@ -146,8 +146,8 @@ class _File:
         code = self.codes[index]
         if code in (QUANTIZE, DEQUANTIZE):
             raise ReleaseError(
-                f"is {named(OPERATORS, code)}: inputs or outputs are float; convert the model with "
-                "inference_input_type and inference_output_type int8"
+                f"is {named(OPERATORS, code)}: not all inputs, outputs and activations are int8; convert the model to "
+                "full int8 with inference_input_type and inference_output_type int8"
             )
         if code != FULLY_CONNECTED:
             raise ReleaseError(f"is {named(OPERATORS, code)}, expected FULLY_CONNECTED")

@@ -22,6 +22,8 @@ _NOISE = {  # a sample from the upper bits of an uint32
     False: "((fedtiny_sample)(noise >> 24) / 128.0f) - 1.0f",
 }
 MOST_FRAMES = 512  # that an example takes from its sensor at a time
+KEPT = 2048  # bytes that an example's UART keeps while a window is computed
+BAUD = 115_200  # of which ten make a byte
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,9 @@ class Facts:
     ``name`` prefixes what belongs to this model in C. ``given``: the release takes ready-made features, not samples.
     ``foreign``: a .tflite that is no release; then only its network is exported, and ``sample_rate_hz``, ``channels``,
     ``window``, ``hop`` and ``revision`` mean nothing. ``lsb``: the physical unit of a count, None for float samples.
-    ``sizes``: lines of Markdown for the README. Raises ConfigError for a name that cannot be one.
+    ``sizes``: lines of Markdown for the README. ``learned``: what an agent has learned of a machine is in it; else it
+    learns from its first ``learn_windows``. ``votes`` of ``vote_window`` windows raise the alarm. A foreign model has
+    none of these. Raises ConfigError for a name that cannot be one.
     """
 
     name: str
@@ -50,6 +54,10 @@ class Facts:
     sizes: str
     version: str
     tflite: bytes
+    learn_windows: int = 0
+    votes: int = 0
+    vote_window: int = 0
+    learned: bool = False
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,39}", self.name):
@@ -115,22 +123,35 @@ def _fields(target: str, sources: Mapping[str, str], facts: Facts) -> dict[str, 
         "module_units": "\n        ".join(f"${{module}}/src/{name}" for name in sources if name.endswith(".c")),
         "selftest": "(int8_t *)arena" if facts.foreign else "&machine",
         "front": "" if facts.foreign or facts.given else " and the features",
+        "kind": "model" if facts.foreign else "release",
+        "help": "An int8 network" if facts.foreign else "Features, int8 network, score and alarm",
+        "demo": "runs it on made-up inputs" if facts.foreign else "watches made-up noise until you give it a sensor",
+        "learn_windows": str(facts.learn_windows),
+        "learn_time": _learn_time(facts),
+        "votes": str(facts.votes),
+        "vote_window": str(facts.vote_window),
+        "kept": str(KEPT),
+        "kept_ms": str(KEPT * 10_000 // BAUD),
         "example": "infer" if facts.foreign else "watch",
     }
     if target == "tflm":
         fields |= tflm.fields(facts.tflite)
     kind = "network" if facts.foreign else "features" if facts.given else "samples"
-    use = "tflm" if target == "tflm" else kind
+    readme = "tflm" if target == "tflm" else kind
+    line = {"arduino": "arduino", "zephyr": "uart", "esp-idf": "uart"}.get(target, "board")
     wanted = {
-        "about": f"about_{kind}.md",
+        "about": f"about_{readme}.md",
         "code": f"{kind}.c",
         "show": "percent.c",
         "heads": "heads.c",
         "main": "main_network.c" if facts.foreign else "main_watch.c",
+        "learning": "learned.md" if facts.learned else "learns.md",
+        "judging": "judging.md",
         "self_test": "self_test.md",
+        "send": f"send_{line}.md",
         "head_text": "heads.md",
         "build": f"build_{target}.md",
-        "use": f"use_{use}.md",
+        "use": f"use_{readme}.md",
     }
     for field, part in wanted.items():  # in this order: later ones quote earlier ones
         fields[field] = fill_template(f"parts/{part}", fields).strip("\n")
@@ -138,6 +159,13 @@ def _fields(target: str, sources: Mapping[str, str], facts: Facts) -> dict[str, 
 
 
 def _unit(facts: Facts) -> str:
-    if facts.sample_int16:
-        return f"int16 counts of {facts.lsb:g} of the training data's unit"
-    return "float, in the unit of the training data"
+    unit = "the unit of the recordings that the release was trained on"
+    return f"int16 counts, each {facts.lsb:g} of {unit}" if facts.sample_int16 else f"float, in {unit}"
+
+
+def _learn_time(facts: Facts) -> str:
+    """How long the windows take that are learned from, where that is known."""
+    if facts.foreign or facts.given or not facts.learn_windows:
+        return ""
+    samples = facts.window + (facts.learn_windows - 1) * facts.hop
+    return f" ({samples / facts.sample_rate_hz:,.1f} s of samples)"

@@ -6,13 +6,17 @@ much text on stderr, or crashes. The wheel is for Linux alone, so is the fork.
 
 import subprocess
 import sys
+from functools import lru_cache
 
 import numpy as np
 
+from firmware_export.check import golden_inputs
 from firmware_export.csource import array
 from firmware_export.network import read_network
+from firmware_export.rounding import run
 
 STEP = 16  # bytes: TFLM aligns its arena so
+VECTORS = 4  # of the self-test
 MEASURE = """
 import os, sys
 from tflite_micro import runtime
@@ -46,6 +50,7 @@ def arena_bound(tflite: bytes) -> int:
     return STEP * -(-(2048 + sum(1024 + 16 * count for count in outputs) + 40 * widest) // STEP)
 
 
+@lru_cache(maxsize=1)
 def arena_bytes(tflite: bytes) -> tuple[int, bool]:
     """(bytes of arena, whether they were measured): the fewest that do, in steps of 16, on a 64-bit host."""
     bound = arena_bound(tflite)
@@ -55,7 +60,7 @@ def arena_bytes(tflite: bytes) -> tuple[int, bool]:
 
 
 def data_sources(name: str, tflite: bytes) -> dict[str, str]:
-    """``<name>_tflite.h`` and ``.c``: the file's bytes, aligned to 16 as TFLM reads them in place."""
+    """``<name>_tflite.h`` and ``.c``: the file's bytes, aligned to 16 as TFLM reads them in place; golden values."""
     guard = f"{name.upper()}_TFLITE_H"
     size = len(tflite)
     header = (
@@ -66,7 +71,25 @@ def data_sources(name: str, tflite: bytes) -> dict[str, str]:
     )
     data = array("uint8_t", f"{name}_tflite", np.frombuffer(tflite, np.uint8), align=STEP)
     source = f'#include "{name}_tflite.h"\n\n' + data.removeprefix("static ")
-    return {f"{name}_tflite.h": header, f"{name}_tflite.c": source}
+    return {
+        f"{name}_tflite.h": header,
+        f"{name}_tflite.c": source,
+        f"{name}_tflm_golden.h": golden_header(name, tflite),
+    }
+
+
+def golden_header(name: str, tflite: bytes) -> str:
+    """``<name>_tflm_golden.h``: int8 inputs (VECTORS, inputs) of the self-test and their outputs (VECTORS, outputs)."""
+    network = read_network(tflite, "model")
+    inputs = golden_inputs(network, VECTORS, seed=1)
+    guard = f"{name.upper()}_TFLM_GOLDEN_H"
+    return (
+        "/* Inputs of the self-test, and what TensorFlow Lite Micro must make of them. */\n"
+        f"#ifndef {guard}\n#define {guard}\n\n#include <stdint.h>\n\n"
+        f"#define {name.upper()}_TFLM_VECTORS {VECTORS}u\n\n"
+        f"{array('int8_t', f'{name}_tflm_golden_inputs', inputs)}\n"
+        f"{array('int8_t', f'{name}_tflm_golden_outputs', run(network, 'tflm', inputs))}\n#endif\n"
+    )
 
 
 def fields(tflite: bytes) -> dict[str, str]:
@@ -81,6 +104,7 @@ def fields(tflite: bytes) -> dict[str, str]:
     return {
         "arena": str(arena),
         "arena_how": how,
+        "vectors": str(VECTORS),
         "inputs": str(layers[0].weights.shape[1]),
         "outputs": str(layers[-1].weights.shape[0]),
     }

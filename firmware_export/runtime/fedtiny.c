@@ -1,5 +1,6 @@
 #include "fedtiny.h"
 
+#include <float.h>
 #include <string.h>
 
 /*
@@ -33,6 +34,40 @@ static void switch_head(const fedtiny_watch *watch) {
         fedtiny_learn_head(&state->learner, state->scorer.machine);
         state->scorer.machine = NULL;
     }
+}
+
+/* Whether a channel gives the same sample throughout the window: a wire is off, a sensor is dead. */
+static bool is_flat(const fedtiny_watch *watch) {
+    const fedtiny_release *release = watch->release;
+    const size_t count = (size_t)release->window * release->channels;
+    uint16_t channel;
+
+    for (channel = 0; channel < release->channels; channel++) {
+        size_t i = (size_t)channel + release->channels;
+        while ((i < count) && (watch->samples[i] == watch->samples[channel])) {
+            i += release->channels;
+        }
+        if (i >= count) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether all features are numbers. */
+static bool are_finite(const fedtiny_value *values, uint16_t features) {
+#if !FEDTINY_FIXED_POINT
+    uint16_t i;
+    for (i = 0; i < features; i++) {
+        if (!((values[i] > -FLT_MAX) && (values[i] < FLT_MAX))) {
+            return false;
+        }
+    }
+#else
+    (void)values;
+    (void)features;
+#endif
+    return true;
 }
 
 /* Values from features to residual, by the head in use. */
@@ -71,14 +106,16 @@ static uint8_t learned_percent(const fedtiny_learner *learner) {
     return (uint8_t)(100u * done / all);
 }
 
-/* A window's features are in values. */
-static void take(const fedtiny_watch *watch, fedtiny_finding *finding) {
+/* A window's features are in values; sound: nothing is wrong with its samples. */
+static void take(const fedtiny_watch *watch, bool sound, fedtiny_finding *finding) {
     fedtiny_state *state = watch->state;
     fedtiny_scorer *scorer = &state->scorer;
     const bool learning = scorer->machine == NULL;
 
     (void)memset(finding, 0, sizeof *finding);
-    if (fedtiny_still(learning ? &state->learner.machine : scorer->machine, watch->values)) {
+    if (!sound || !are_finite(watch->values, watch->release->features)) {
+        finding->verdict = FEDTINY_SENSOR;
+    } else if (fedtiny_still(learning ? &state->learner.machine : scorer->machine, watch->values)) {
         finding->verdict = FEDTINY_STILL;
     } else if (learning) {
         learn(watch);
@@ -133,12 +170,15 @@ fedtiny_status fedtiny_run(const fedtiny_watch *watch, fedtiny_finding *finding)
     if (release->front == NULL) {
         return FEDTINY_ERROR_ARGUMENT;
     }
+    if (watch->state->learner.plan == NULL) {
+        return FEDTINY_ERROR_NOT_READY;
+    }
     if (watch->state->filled < release->window) {
         return FEDTINY_MORE;
     }
     switch_head(watch);
     fedtiny_features(release->front, watch->samples, watch->scratch, watch->values);
-    take(watch, finding);
+    take(watch, !is_flat(watch), finding);
     (void)memmove(
         watch->samples, &watch->samples[(size_t)release->hop * release->channels],
         (size_t)kept * release->channels * sizeof(fedtiny_sample)
@@ -148,9 +188,12 @@ fedtiny_status fedtiny_run(const fedtiny_watch *watch, fedtiny_finding *finding)
 }
 
 fedtiny_status fedtiny_run_features(const fedtiny_watch *watch, const fedtiny_value *features, fedtiny_finding *finding) {
+    if (watch->state->learner.plan == NULL) {
+        return FEDTINY_ERROR_NOT_READY;
+    }
     switch_head(watch);
     (void)memcpy(watch->values, features, watch->release->features * sizeof(fedtiny_value));
-    take(watch, finding);
+    take(watch, true, finding);
     return FEDTINY_OK;
 }
 

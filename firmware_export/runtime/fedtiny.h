@@ -5,8 +5,10 @@
  *     FEDTINY_MODEL_WATCH(pump);                        the static memory of one machine
  *
  *     fedtiny_start(&pump);
- *     for (;;) {
- *         taken = fedtiny_push(&pump, frames, count);   as they come from the converter
+ *     while (count > 0) {                               frames as they come from the converter
+ *         taken = fedtiny_push(&pump, frames, count);   fewer than count: the window is full, the rest comes after it
+ *         frames += taken * channels;
+ *         count -= taken;
  *         if (fedtiny_run(&pump, &finding) == FEDTINY_OK) { ... }
  *     }
  *
@@ -78,7 +80,10 @@ size_t fedtiny_push(const fedtiny_watch *watch, const fedtiny_sample *frames, si
 /* Samples were lost: the next window begins with the next frame. */
 void fedtiny_gap(const fedtiny_watch *watch);
 
-/* FEDTINY_MORE: the window is not full. FEDTINY_OK: finding tells of it, and the next window has begun. */
+/*
+ * FEDTINY_MORE: the window is not full. FEDTINY_OK: finding tells of it, and the next window has begun.
+ * FEDTINY_ERROR_NOT_READY: before fedtiny_start.
+ */
 fedtiny_status fedtiny_run(const fedtiny_watch *watch, fedtiny_finding *finding);
 
 /* The same for a window's features [features] in place of its samples; FEDTINY_OK. */

@@ -62,11 +62,15 @@ static bool positive(fedtiny_value step)
 #endif
 }
 
-/* Whether a head of this revision is older than the one in use, and that matters. */
-static bool too_old(const fedtiny_head_slot *slot, uint32_t revision)
+/*
+ * Whether a head is not newer than the one in use, and that matters. The one in use may come again with what an agent
+ * has learned; without it would only be learned under anew.
+ */
+static bool too_old(const fedtiny_head_slot *slot, uint32_t revision, bool with_machine)
 {
     const fedtiny_head *next = slot->heads->next;
-    return !slot->older && (revision < ((next != NULL) ? next->revision : slot->base->revision));
+    const uint32_t newest = (next != NULL) ? next->revision : slot->base->revision;
+    return !slot->older && ((revision < newest) || ((revision == newest) && !with_machine));
 }
 
 static fedtiny_status check_header(const fedtiny_head_slot *slot, const uint8_t *bytes, size_t limit, header *h)
@@ -97,7 +101,7 @@ static fedtiny_status check_header(const fedtiny_head_slot *slot, const uint8_t 
     if ((slot->verify != NULL) && (h->is_signed == 0u)) {
         return FEDTINY_ERROR_SIGNATURE;
     }
-    return too_old(slot, h->revision) ? FEDTINY_ERROR_OLD : FEDTINY_OK;
+    return too_old(slot, h->revision, h->machine_bytes != 0u) ? FEDTINY_ERROR_OLD : FEDTINY_OK;
 }
 
 /* Whether the requantisation may be given this multiplier and sums of -bound to bound. */
@@ -320,7 +324,10 @@ fedtiny_status fedtiny_head_apply(fedtiny_head_slot *slot)
     if (slot->state != FEDTINY_HEAD_READY) {
         return FEDTINY_ERROR_NOT_READY;
     }
-    if (too_old(slot, slot->head.revision)) { /* another was applied since */
+    if (slot->heads->next == &slot->head) {
+        return FEDTINY_OK;
+    }
+    if (too_old(slot, slot->head.revision, slot->head.machine != NULL)) { /* another was applied since */
         return FEDTINY_ERROR_OLD;
     }
     __sync_synchronize(); /* the head is written before it is shown */

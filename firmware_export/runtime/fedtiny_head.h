@@ -102,7 +102,7 @@ typedef struct {
     size_t size;   /* of the storage */
     size_t filled; /* bytes of the storage that are */
     size_t wanted; /* bytes until the next decision: those of a header, or of the whole image */
-    bool older; /* images older than the head in use are taken too */
+    bool older; /* images that are not newer than the head in use are taken too */
     enum { FEDTINY_HEAD_NONE, FEDTINY_HEAD_COMING, FEDTINY_HEAD_READY } state;
     fedtiny_head head;
 } fedtiny_head_slot;
@@ -116,7 +116,8 @@ void fedtiny_head_init(
 void fedtiny_head_demand(fedtiny_head_slot *slot, fedtiny_head_verify verify, void *context);
 
 /*
- * Makes a slot ready to receive, whatever was in it. older: images that are older than the head in use are welcome too.
+ * Makes a slot ready to receive, whatever was in it. Only images that are newer than the head in use are welcome, or as
+ * new with a machine section; older: any.
  * Call it again where a sender falls silent for good; a sender that begins anew is understood without.
  */
 fedtiny_status fedtiny_head_begin(fedtiny_head_slot *slot, bool older);

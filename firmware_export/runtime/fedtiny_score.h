@@ -55,7 +55,8 @@ typedef enum {
     FEDTINY_LEARNING = 0,
     FEDTINY_STILL = 1, /* the machine stands still: no score, no vote */
     FEDTINY_NORMAL = 2,
-    FEDTINY_ANOMALOUS = 3
+    FEDTINY_ANOMALOUS = 3,
+    FEDTINY_SENSOR = 4 /* a channel is flat, or a value is no number: no score, no vote, nothing learned */
 } fedtiny_verdict;
 
 typedef struct {

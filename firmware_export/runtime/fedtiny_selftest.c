@@ -20,7 +20,7 @@ fedtiny_status fedtiny_selftest(const fedtiny_watch *watch, const fedtiny_golden
     fedtiny_features(release->front, watch->samples, watch->scratch, watch->values);
     for (i = 0; i < release->features; i++) {
         const fedtiny_value off = watch->values[i] - golden->features[i];
-        if ((off > golden->tolerance) || (off < -golden->tolerance)) {
+        if (!((off <= golden->tolerance) && (off >= -golden->tolerance))) { /* a NaN is wrong, too */
             status = FEDTINY_ERROR_SELFTEST;
         }
     }

@@ -17,6 +17,10 @@
 #error "fedtiny needs a little-endian target"
 #endif
 
+#if defined(__FAST_MATH__)
+#error "fedtiny needs IEEE arithmetic: leave -ffast-math and -Ofast out"
+#endif
+
 /* A feature, a standardised feature, a residual, a score. Fixed point: Q16.16, saturated at its ends. */
 #if FEDTINY_FIXED_POINT
 typedef int32_t fedtiny_value;
@@ -36,14 +40,14 @@ typedef enum {
     FEDTINY_OK = 0,
     FEDTINY_MORE = 1,              /* not complete yet: more bytes or samples are needed */
     FEDTINY_ERROR_ARGUMENT = -1,   /* a null pointer or a size that cannot be */
-    FEDTINY_ERROR_NOT_READY = -2,  /* no whole window is there */
+    FEDTINY_ERROR_NOT_READY = -2,  /* another call comes first: fedtiny_start, or a whole image */
     FEDTINY_ERROR_FORMAT = -3,     /* not a head image, or of another format */
     FEDTINY_ERROR_SIZE = -4,       /* a head of other sizes than the model's, or larger than its slot */
     FEDTINY_ERROR_RELEASE = -5,    /* a head of another release, or for another rounding */
     FEDTINY_ERROR_CHECKSUM = -6,   /* a head that was damaged on its way */
     FEDTINY_ERROR_SIGNATURE = -7,  /* a head that the verifier refuses, or none was given a verifier asks for */
     FEDTINY_ERROR_IN_USE = -8,     /* a slot whose head is in use */
-    FEDTINY_ERROR_OLD = -9,        /* a head older than the one in use */
+    FEDTINY_ERROR_OLD = -9,        /* a head that is not newer than the one in use */
     FEDTINY_ERROR_SELFTEST = -10   /* this build does not compute what it should */
 } fedtiny_status;
 

@@ -28,7 +28,7 @@ from firmware_export.machine import machine_bytes, machine_of
 
 LSB = 1 / 8192
 LEARN = 60
-VERDICTS = ("learning", "unknown", "normal", "anomalous")
+VERDICTS = ("learning", "unknown", "normal", "anomalous", "sensor")
 ALARMS = ("cleared", "raised", "acknowledged")
 
 
@@ -59,19 +59,20 @@ class Firmware:
         source.write_text(
             '#include "fedtiny_model.h"\n'
             "extern const fedtiny_watch *unit(void);\n"
-            "extern fedtiny_status receive(const fedtiny_watch *watch, const uint8_t *bytes, size_t count);\n"
+            "extern fedtiny_status receive(const fedtiny_watch *, int, const uint8_t *, size_t);\n"
             "FEDTINY_MODEL_WATCH(pump);\n"
-            "static uint32_t storage[FEDTINY_MODEL_HEAD_MACHINE_WORDS];\n"
-            "static fedtiny_head_slot slot;\n"
+            "static uint32_t storage[2][FEDTINY_MODEL_HEAD_MACHINE_WORDS];\n"
+            "static fedtiny_head_slot slots[2];\n"
             "const fedtiny_watch *unit(void) { return &pump; }\n"
-            "fedtiny_status receive(const fedtiny_watch *watch, const uint8_t *bytes, size_t count) {\n"
-            "    size_t used; fedtiny_status status;\n"
-            "    if (slot.storage == NULL) {\n"
-            "        fedtiny_head_init(&slot, &watch->release->base, &watch->state->heads, storage, sizeof storage);\n"
-            "        (void)fedtiny_head_begin(&slot, false);\n"
+            "fedtiny_status receive(const fedtiny_watch *watch, int n, const uint8_t *bytes, size_t count) {\n"
+            "    size_t used; fedtiny_status status; fedtiny_head_slot *slot = &slots[n];\n"
+            "    if (slot->storage == NULL) {\n"
+            "        fedtiny_heads *heads = &watch->state->heads;\n"
+            "        fedtiny_head_init(slot, &watch->release->base, heads, storage[n], sizeof storage[n]);\n"
+            "        (void)fedtiny_head_begin(slot, false);\n"
             "    }\n"
-            "    status = fedtiny_head_write(&slot, bytes, count, &used);\n"
-            "    return (status == FEDTINY_OK) ? fedtiny_head_apply(&slot) : status;\n"
+            "    status = fedtiny_head_write(slot, bytes, count, &used);\n"
+            "    return (status == FEDTINY_OK) ? fedtiny_head_apply(slot) : status;\n"
             "}\n"
         )
         src = folder / "src"
@@ -103,9 +104,9 @@ class Firmware:
         assert self.library.fedtiny_model_selftest(self.watch) == 0
         assert self.library.fedtiny_start(self.watch) == 0
 
-    def receive(self, image: bytes) -> int:
+    def receive(self, image: bytes, slot: int = 0) -> int:
         """A piece of a head image, which is applied when it is complete."""
-        return self.library.receive(self.watch, image, ctypes.c_size_t(len(image)))
+        return self.library.receive(self.watch, slot, image, ctypes.c_size_t(len(image)))
 
     def findings(self, samples: np.ndarray) -> list[dict[str, float]]:
         """Findings of the windows that samples (length, channels) complete, pushed in uneven pieces."""
@@ -250,17 +251,59 @@ def test_a_head_without_what_was_learned_waits_for_the_alarm_and_is_learned_unde
     assert VERDICTS[found[-1]["verdict"]] == "normal"
 
 
-def test_the_self_test_notices_a_single_wrong_weight(release, tmp_path):
+@pytest.mark.parametrize(
+    ("file", "array", "wrong"),
+    [
+        ("fedtiny_model.c", "fedtiny_model_weights_1[", lambda number: str(int(number) ^ 1)),
+        ("fedtiny_model_golden.c", "fedtiny_model_noise_features[", lambda number: "99.0f"),
+        ("fedtiny_model_golden.c", "fedtiny_model_noise_features[", lambda number: "(0.0f / 0.0f)"),
+    ],
+)
+def test_the_self_test_notices_a_single_wrong_number(file, array, wrong, release, tmp_path):
     options = Options(rules=Agent(release).rules)
     write_folder(tmp_path / "out", export_release(release, options).files)
-    model = tmp_path / "out" / "src" / "fedtiny_model.c"
+    model = tmp_path / "out" / "src" / file
     lines = model.read_text().splitlines()
-    at = next(i for i, line in enumerate(lines) if "fedtiny_model_weights_1[" in line) + 1
+    at = next(i for i, line in enumerate(lines) if array in line) + 1
     first, _, rest = lines[at].strip().partition(",")
-    lines[at] = f"    {int(first) ^ 1},{rest}"
+    lines[at] = f"    {wrong(first)},{rest}"
     model.write_text("\n".join(lines) + "\n")
     firmware = Firmware(tmp_path / "out", tmp_path / "build", fixed=False, int16=False)
     assert firmware.library.fedtiny_model_selftest(firmware.watch) == -10
+
+
+def test_a_dead_sensor_is_neither_learned_nor_scored(release, samples, tmp_path):
+    normal, _ = samples
+    window = release.manifest.window
+    firmware = build(tmp_path, release, Agent(release), "float", learned=False)
+    dead = np.full((3 * window, 2), 0.5, np.float32)
+    assert firmware.library.fedtiny_push(firmware.watch, dead.ctypes.data_as(ctypes.c_void_p), window) == window
+    assert firmware.library.fedtiny_run(firmware.watch, ctypes.byref(firmware.finding())) == -2  # not started
+    firmware.start()
+    healthy = normal * np.float32(LSB)
+    one_wire_off = healthy[:window].copy()
+    one_wire_off[:, 1] = 0
+    not_a_number = healthy[:window].copy()
+    not_a_number[7, 0] = np.nan
+    for broken in (dead, one_wire_off, not_a_number):
+        found = firmware.findings(broken)
+        assert {VERDICTS[row["verdict"]] for row in found} == {"sensor"}
+        assert {row["learned"] for row in found} == {0}
+    found = firmware.findings(healthy)
+    assert VERDICTS[found[-1]["verdict"]] == "normal"
+    found = firmware.findings(np.concatenate([dead, dead]))
+    assert {(VERDICTS[row["verdict"]], row["score"], row["alarm"]) for row in found} == {("sensor", 0.0, 0)}
+
+
+def test_a_head_that_is_in_use_does_not_come_twice(release, samples, other_head, tmp_path):
+    normal, _ = samples
+    firmware = build(tmp_path, release, Agent(release), "fixed", learned=False)
+    firmware.start()
+    image = write_image(release, other_head, 7, "tflite", fixed_point=True)
+    assert firmware.receive(image) == 0
+    assert VERDICTS[firmware.findings(normal)[-1]["verdict"]] == "normal"
+    assert firmware.receive(image, slot=1) == -9
+    assert VERDICTS[firmware.findings(normal)[0]["verdict"]] == "normal"
 
 
 def export(*arguments: object):
