@@ -160,6 +160,10 @@ def export_release(
         sizes=sizes.text(),
         version=__version__,
         tflite=tflite,
+        learn_windows=sum(plan.windows),
+        votes=min(options.rules.votes, options.rules.window),
+        vote_window=options.rules.window,
+        learned=machine is not None,
     )
     return Export(lay_out(options.target, sources, facts), facts, sizes, checked_by)
 

@@ -77,10 +77,9 @@ def test_other_operators_are_named_with_their_place():
     assert refused(operator_code(kinds.CONV_2D)) == "operator 1 is CONV_2D, expected FULLY_CONNECTED"
     assert "operator 1 is STABLEHLO_CASE" in refused(operator_code(kinds.STABLEHLO_CASE))
     assert "operator 1 is code 999" in refused(operator_code(999))
-    assert refused(operator_code(kinds.DEQUANTIZE)) == (
-        "operator 1 is DEQUANTIZE: inputs or outputs are float; convert the model with inference_input_type and "
-        "inference_output_type int8"
-    )
+    said = refused(operator_code(kinds.DEQUANTIZE))
+    assert said.startswith("operator 1 is DEQUANTIZE: not all")
+    assert "inference_input_type" in said
 
 
 def scale(at, value):
