@@ -125,7 +125,9 @@ def _fields(target: str, sources: Mapping[str, str], facts: Facts) -> dict[str, 
         "front": "" if facts.foreign or facts.given else " and the features",
         "kind": "model" if facts.foreign else "release",
         "help": "An int8 network" if facts.foreign else "Features, int8 network, score and alarm",
-        "demo": "runs it on made-up inputs" if facts.foreign else "watches made-up noise until you give it a sensor",
+        "demo": "runs the network on made-up inputs"
+        if facts.foreign
+        else "watches made-up noise until you give it a sensor",
         "learn_windows": str(facts.learn_windows),
         "learn_time": _learn_time(facts),
         "votes": str(facts.votes),

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from firmware_export.check import golden_inputs
-from firmware_export.csource import array
+from firmware_export.csource import array, number
 from firmware_export.network import read_network
 from firmware_export.rounding import run
 
@@ -95,7 +95,8 @@ def golden_header(name: str, tflite: bytes) -> str:
 def fields(tflite: bytes) -> dict[str, str]:
     """What the templates of this target say besides."""
     arena, measured = arena_bytes(tflite)
-    layers = read_network(tflite, "model").layers
+    network = read_network(tflite, "model")
+    first, last = network.layers[0], network.layers[-1]
     how = (
         "measured with the wheel tflite-micro on a 64-bit host: an upper bound on 32 bits"
         if measured
@@ -105,6 +106,10 @@ def fields(tflite: bytes) -> dict[str, str]:
         "arena": str(arena),
         "arena_how": how,
         "vectors": str(VECTORS),
-        "inputs": str(layers[0].weights.shape[1]),
-        "outputs": str(layers[-1].weights.shape[0]),
+        "inputs": str(network.inputs),
+        "outputs": str(network.outputs),
+        "in_scale": number("float", float(first.in_scale)),
+        "in_zero": str(first.in_zero),
+        "out_scale": number("float", float(last.out_scale)),
+        "out_zero": str(last.out_zero),
     }

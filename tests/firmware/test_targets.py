@@ -4,14 +4,18 @@ Real: cmake, gcc, g++, arm-none-eabi-gcc. Stand-ins with the signatures of the r
 ESP-IDF's headers and CMake functions, TensorFlow Lite Micro's classes.
 """
 
+import ctypes
 import json
 import os
+import platform
 import re
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -19,9 +23,13 @@ from building import WARNINGS, run, tool
 
 from fedtiny.errors import ConfigError
 from fedtiny.model.artifact import Release
-from fedtiny.model.watch import Rules
+from fedtiny.model.network import Network
+from fedtiny.model.watch import Rules, Watch
 from firmware_export import rounding
-from firmware_export.export import Export, Options, export_foreign, export_release, write_folder
+from firmware_export.export import Export, Options, export_network, export_release, write_folder
+from firmware_export.generate import config_header, foreign_header, foreign_source, runtime_sources
+from firmware_export.image import write_image
+from firmware_export.machine import machine_bytes, machine_of
 from firmware_export.network import read_network
 from firmware_export.targets import TARGETS, lay_out
 
@@ -40,7 +48,7 @@ def exports(training, release) -> dict[str, Export]:
         "samples": export_release(release, options),
         "counts": export_release(release, replace(options, number="fixed", lsb=0.000598)),
         "features": export_release(Release.open(training / "given.tflite"), options),
-        "network": export_foreign(release.data, "release.tflite", options),
+        "network": export_network(release.data, "release.tflite", options),
     }
 
 
@@ -68,10 +76,10 @@ def compiled(
     return out
 
 
-def said_by(program: Path, until: Callable[[list[str]], bool]) -> list[str]:
-    """The lines of a program that never ends."""
+def said_by(program: Path, until: Callable[[list[str]], bool], given: IO[bytes] | None = None) -> list[str]:
+    """The lines of a program that never ends, which reads ``given``."""
     lines: list[str] = []
-    with subprocess.Popen([tool("stdbuf"), "-oL", program], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([tool("stdbuf"), "-oL", program], stdin=given, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             lines.append(line.rstrip())
@@ -203,12 +211,83 @@ def test_zephyr_module_and_sample(tmp_path, exports, kind):
     (include,) = said(output, "include")
     for path in said(output, "source"):
         compiled(path, [include], *WARNINGS)
-    compiled(sample / "src" / "main.c", [STUBS / "zephyr", include], "-std=gnu11", "-Wall", "-Wextra", "-Werror")
+    main = sample / "src" / "main.c"
+    compiled(main, [STUBS / "zephyr", include], "-std=gnu11", "-Wall", "-Wextra", "-Werror")
     module = (folder / "zephyr" / "module.yml").read_text()
     assert "cmake: zephyr\n" in module
     assert "kconfig: zephyr/Kconfig\n" in module
     symbol = (folder / "zephyr" / "Kconfig").read_text().split()[1]
     assert f"CONFIG_{symbol}=y" in (sample / "prj.conf").read_text()
+
+
+@pytest.fixture(scope="module")
+def images(release, machine) -> Callable[..., bytes]:
+    """Head images of the release's head for the firmware ``samples``, with what an agent has learned of a machine."""
+    watch = Watch(Network(release), replace(RULES, learn=40))
+    for window in machine.normal[:50]:
+        watch.take(window[None])
+    section = machine_bytes(machine_of(watch), fixed_point=False)
+
+    def image(revision: int, profile: rounding.Profile = "tflite") -> bytes:
+        return write_image(release, release.head, revision, profile, fixed_point=False, machine=section)
+
+    return image
+
+
+def damaged(image: bytes) -> bytes:
+    return image[:500] + bytes([image[500] ^ 1]) + image[501:]
+
+
+def test_examples_take_heads_and_say_what_they_refuse(tmp_path, exports, images):
+    """The example of the layout c, as a library: its main is never called."""
+    folder = written(tmp_path / "export", "c", exports["samples"])
+    unit = tmp_path / "unit.c"
+    unit.write_text(
+        '#define main example(void); int example\n#include "main.c"\n'
+        "int begin(void);\nint begin(void) { start_heads(); return fedtiny_start(&machine); }\n"
+        "int receive(const uint8_t *bytes, size_t count);\n"
+        "int receive(const uint8_t *bytes, size_t count) { return receive_head(bytes, count); }\n"
+        "const char *news(int status);\nconst char *news(int status) { return head_news((fedtiny_status)status); }\n"
+        "uint32_t window(void);\nuint32_t window(void) {\n"
+        "    fedtiny_finding finding;\n    while (!watch_machine(&finding)) { }\n    return finding.revision;\n}\n"
+    )
+    files = [*(folder / "src").glob("*.c")]
+    include = [folder / "src", folder / "example"]
+    library = ctypes.CDLL(str(compiled(unit, include, *WARNINGS, "-fPIC", "-shared", link=files)))
+    library.news.restype = ctypes.c_char_p
+    assert library.begin() == 0
+
+    def news(data: bytes) -> list[str]:
+        pieces = [data[at : at + 32] for at in range(0, len(data), 32)]
+        said = [library.receive(piece, ctypes.c_size_t(len(piece))) for piece in [*pieces, b""]]
+        return [library.news(status).decode() for status in said if status != 1]
+
+    assert news(b"noise" * 100) == []
+    assert news(images(7)) == ["a new head"]
+    assert library.window() == 7
+    assert news(damaged(images(8))) == ["head refused: damaged on its way"]
+    assert news(images(8, "xnn")) == ["head refused: of another release, or for another --profile or --number"]
+    assert news(images(6)) == ["head refused: no newer than the one in use"]
+    assert library.window() == 7
+    assert news(images(8)) == ["a new head"]
+    assert news(images(9)) == ["head refused: the one before it has not taken effect yet"]
+    assert library.window() == 8
+    assert news(images(9)) == ["a new head"]
+    assert library.window() == 9
+
+
+def test_zephyr_sample_takes_heads_from_an_interrupt(tmp_path, exports, images):
+    """The sample on a board of stand-ins, whose UART receives its standard input."""
+    folder = written(tmp_path / "export", "zephyr", exports["samples"])
+    files = [STUBS / "zephyr" / "board.c", *(folder / "src").glob("*.c")]
+    main = folder / "samples" / "watch" / "src" / "main.c"
+    program = compiled(main, [STUBS / "zephyr", folder / "src"], "-std=gnu11", "-O1", link=files)
+    line = tmp_path / "line"
+    line.write_bytes(damaged(images(1)) + images(2))
+    expected = ["head refused: damaged on its way", "a new head"]
+    with line.open("rb") as sent:
+        lines = said_by(program, lambda lines: lines[-1] == expected[-1], sent)
+    assert [text for text in lines if "head" in text] == expected
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -237,8 +316,41 @@ def test_tflm_holds_the_file_and_compiles(tmp_path, exports, release):
     assert subprocess.run([program], capture_output=True, check=True).stdout == release.data
 
 
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_tflm_self_test_and_example_beside_the_c_export(tmp_path, exports, release, wrong):
+    """Against an interpreter made of the C export of the same model and name, under the rounding of TFLM."""
+    network = read_network(release.data, "release")
+    folder = written(tmp_path / "export", "tflm", exports["network"])
+    beside = tmp_path / "beside"
+    files = runtime_sources(foreign=True) | {
+        "fedtiny_config.h": config_header("tflm", fixed_point=False, sample_int16=False),
+        "pump_model.h": foreign_header("pump", network),
+        "pump_model.c": foreign_source("pump", "tflm", network),
+    }
+    write_folder(beside, files)
+    units = [*beside.glob("*.c"), *(folder / "src").glob("*.c")]
+    objects = [compiled(path, [beside, folder / "src"], "-std=c99") for path in units]
+    link = [STUBS / "tflm" / "interpreter.cc", *(folder / "src").glob("*.cc"), *objects]
+    include = [STUBS / "tflm", folder / "src", beside]
+    program = compiled(
+        folder / "example" / "main.cc", include, "-std=c++17", f"-DWRONG={wrong}", compiler="g++", link=link
+    )
+    done = subprocess.run([program], capture_output=True, text=True)
+    if wrong:
+        assert (done.returncode, done.stdout) == (
+            1,
+            "this build does not compute what it should: see README.md, self-test\n",
+        )
+    else:
+        inputs = np.arange(network.inputs, dtype=np.int8)[None] % 64
+        assert list(map(int, done.stdout.split())) == rounding.run(network, "tflm", inputs)[0].tolist()
+
+
 def test_tflm_arena_is_the_smallest(tmp_path, exports, release):
-    pytest.importorskip("tflite_micro")
+    if find_spec("tflite_micro") is None:
+        has_wheel = (platform.system(), platform.machine()) == ("Linux", "x86_64")
+        complain = pytest.fail if os.environ.get("CI") and has_wheel else pytest.skip
+        complain("tflite-micro is not installed")
     folder = written(tmp_path / "export", "tflm", exports["samples"])
     glue = (folder / "src" / "pump_tflm.cc").read_text()
     (size,) = map(int, re.findall(r"kArenaBytes = (\d+);", glue))
@@ -255,6 +367,25 @@ def test_tflm_arena_is_the_smallest(tmp_path, exports, release):
     assert not fits(size - 16)
 
 
+def test_readme_says_how_it_judges(exports):
+    facts = replace(exports["samples"].facts, window=2048, hop=1024, sample_rate_hz=1000.0)
+    facts = replace(facts, learn_windows=60, votes=3, vote_window=5, learned=False)
+
+    def readme(**changes: bool) -> str:
+        return " ".join(str(lay_out("c", sources(exports["samples"]), replace(facts, **changes))["README.md"]).split())
+
+    assert "from its first 60 windows (62.5 s of samples)" in readme()
+    assert "once 3 of the last 5 windows voted" in readme()
+    assert "judges from its first window" in readme(learned=True)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_network_alone_promises_no_watch(exports, target):
+    files = lay_out(target, sources(exports["network"]), exports["network"].facts)
+    for name in {"README.md", "zephyr/Kconfig"} & files.keys():
+        assert not re.search("is watched|made-up noise|fedtiny_push|head image", str(files[name]))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("target", TARGETS)
 def test_nothing_is_left_to_fill_in(exports, target, kind):
@@ -268,7 +399,9 @@ def test_nothing_is_left_to_fill_in(exports, target, kind):
     readme = str(files["README.md"])
     assert facts.release_id in readme
     assert facts.sizes in readme
-    assert ("0.000598" in readme) == (kind == "counts")
+    assert ("0.000598" in readme) == (kind == "counts" and target != "tflm")
+    if target == "tflm":
+        assert not re.search("sample|window|alarm|score|hold", readme.replace("one machine", ""))
 
 
 def test_odd_names_of_channels(tmp_path, exports):

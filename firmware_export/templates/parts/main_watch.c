@@ -29,6 +29,8 @@ static void show(const fedtiny_finding *finding) {
         (void)printf("learning, %u %%\n", (unsigned)finding->learned);
     } else if (finding->verdict == FEDTINY_STILL) {
         (void)puts("standing still");
+    } else if (finding->verdict == FEDTINY_SENSOR) {
+        (void)puts("the sensor gives nothing that can be judged");
     } else {
         (void)printf("score is %u %% of the threshold\n", percent(finding));
     }
@@ -46,8 +48,9 @@ int main(void) {
     for (;;) {
         fedtiny_finding finding;
         uint8_t bytes[32];
-        if (receive_head(bytes, read_line(bytes, sizeof bytes))) {
-            (void)puts("a new head");
+        const fedtiny_status head = receive_head(bytes, read_line(bytes, sizeof bytes));
+        if (head != FEDTINY_MORE) {
+            (void)puts(head_news(head));
         }
         if (watch_machine(&finding)) {
             show(&finding);

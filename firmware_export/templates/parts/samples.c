@@ -8,7 +8,8 @@
  * YOUR SENSOR HERE. Puts up to most frames into to and returns how many, 0 where none has come yet. A frame is one
  * sample of each channel, in this order:
  * @{comment_order}.
- * @{rate} frames a second; samples are @{unit}.
+ * @{rate} frames a second.
+ * Samples are @{unit}.
  * Where samples were lost, call fedtiny_gap(&machine). Until you put your sensor in, this is noise.
  */
 static size_t read_frames(fedtiny_sample *to, size_t most) {

@@ -17,6 +17,8 @@ static void show(const fedtiny_finding *finding) {
         Serial.println(" %");
     } else if (finding->verdict == FEDTINY_STILL) {
         Serial.println("standing still");
+    } else if (finding->verdict == FEDTINY_SENSOR) {
+        Serial.println("the sensor gives nothing that can be judged");
     } else {
         Serial.print("score is ");
         Serial.print(percent(finding));
@@ -43,8 +45,9 @@ void loop() {
     fedtiny_finding finding;
     while (Serial.available() > 0) {
         const uint8_t byte_in = (uint8_t)Serial.read();
-        if (receive_head(&byte_in, 1)) {
-            Serial.println("a new head");
+        const fedtiny_status head = receive_head(&byte_in, 1);
+        if (head != FEDTINY_MORE) {
+            Serial.println(head_news(head));
         }
     }
     if (watch_machine(&finding)) {

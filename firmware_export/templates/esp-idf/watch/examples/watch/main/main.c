@@ -15,6 +15,7 @@
 #define LINE UART_NUM_1
 #define LINE_TX GPIO_NUM_4
 #define LINE_RX GPIO_NUM_5
+#define LINE_BYTES @{kept} /* that the driver keeps while a window is computed */
 
 @{code}
 
@@ -27,6 +28,8 @@ static void show(const fedtiny_finding *finding) {
         printf("learning, %u %%\n", (unsigned)finding->learned);
     } else if (finding->verdict == FEDTINY_STILL) {
         printf("standing still\n");
+    } else if (finding->verdict == FEDTINY_SENSOR) {
+        printf("the sensor gives nothing that can be judged\n");
     } else {
         printf("score is %u %% of the threshold\n", percent(finding));
     }
@@ -43,7 +46,7 @@ static void start_board(void) {
         .stop_bits = UART_STOP_BITS_1,
         .flow_ctrl = UART_HW_FLOWCTRL_DISABLE,
     };
-    ESP_ERROR_CHECK(uart_driver_install(LINE, 2048, 0, 0, NULL, 0));
+    ESP_ERROR_CHECK(uart_driver_install(LINE, LINE_BYTES, 0, 0, NULL, 0));
     ESP_ERROR_CHECK(uart_param_config(LINE, &config));
     ESP_ERROR_CHECK(uart_set_pin(LINE, LINE_TX, LINE_RX, UART_PIN_NO_CHANGE, UART_PIN_NO_CHANGE));
     ESP_ERROR_CHECK(gpio_set_direction(LAMP, GPIO_MODE_OUTPUT));
@@ -59,9 +62,13 @@ void app_main(void) {
     for (;;) {
         fedtiny_finding finding;
         uint8_t bytes[128];
-        const int count = uart_read_bytes(LINE, bytes, sizeof bytes, 0);
-        if ((count > 0) && receive_head(bytes, (size_t)count)) {
-            printf("a new head\n");
+        int count = uart_read_bytes(LINE, bytes, sizeof bytes, 0);
+        while (count > 0) {
+            const fedtiny_status head = receive_head(bytes, (size_t)count);
+            if (head != FEDTINY_MORE) {
+                printf("%s\n", head_news(head));
+            }
+            count = uart_read_bytes(LINE, bytes, sizeof bytes, 0);
         }
         if (watch_machine(&finding)) {
             show(&finding);
