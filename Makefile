@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 BENCHES := bench-femto bench-femto-live bench-ims bench-latency bench-soak bench-kills bench-poison bench-strategies \
 	bench-coordinator-kills bench-overhead bench-fuzz bench-firmware chaos
 
-.PHONY: help setup demo toolchain test test-aarch64 check fix bench $(BENCHES) docs clean
+.PHONY: help setup demo toolchain test test-fleet test-firmware test-aarch64 check fix bench $(BENCHES) docs clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 26
@@ -43,8 +43,16 @@ toolchain: ## Install the cross compiler, emulator and checkers of the firmware 
 	  $$sudo apt-get install -q -y --no-install-recommends libclang-rt-$$(clang -dumpversion | cut -d. -f1)-dev; \
 	fi
 
-test: setup $(if $(CI),toolchain) ## Run the tests; those of the firmware need make toolchain, one broker Mosquitto (CI demands both)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: setup $(if $(CI),toolchain) ## Run the tests; some need make toolchain or Mosquitto (CI demands both)
+	@$(MAKE) --no-print-directory -j2 -Otarget test-fleet test-firmware
+
+# Most tests of the fleet wait, those of the firmware compute: side by side they take no longer than the former alone.
+PYTEST = $(BIN)/python -m pytest $(PYTEST_ARGS)
+test-fleet: setup ## All tests but those of the firmware
+	$(PYTEST) --ignore=tests/firmware
+
+test-firmware: setup $(if $(CI),toolchain) ## The exported C: on this machine under sanitizers, and on four emulated cores
+	$(PYTEST) tests/firmware
 
 test-aarch64: setup ## The agent's numbers on an emulated arm64 against this machine's (needs apt install qemu-user-static)
 	$(BIN)/python -m pytest -m aarch64 tests/aarch64
