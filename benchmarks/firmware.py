@@ -1,12 +1,17 @@
-"""What the firmware's network costs on four cores: flash, RAM, stack, instructions a window, beside TFLite Micro.
+"""What the firmware costs on four cores: flash, RAM, stack, instructions a window; the network's beside TFLite Micro.
 
-Weights are random: no figure depends on them. Instructions are those that the emulator executes, its clock calibrated
-by a loop of known length in the same run, exact to 1 in 25,000; the copy of a window into the arena is not among them.
-Stack is what the call takes, painted before. RAM is the arena, inputs and outputs in it. Code is that of the
-network and that of a whole program around it, for speed (-O2) and for size (-Os). Writes
-``benchmarks/results/firmware.json``.
+The network's weights are random: no figure depends on them. Instructions are those that the emulator executes, its
+clock calibrated by a loop of known length in the same run, exact to 1 in 25,000; the copy of a window into the arena is
+not among them. Stack is what the call takes, painted before. RAM is the arena, inputs and outputs in it. Code is that
+of the network and that of a whole program around it, for speed (-O2) and for size (-Os). The whole window, samples to
+alarm, is in ``firmware_watch``. Where FEDTINY_DATA is set, the boards' tests run with FEMTO windows. Writes
+``benchmarks/results/firmware.json``, where ``firmware_quality`` and ``fuzz_firmware`` have sections of their own.
 """
 
+import importlib
+import json
+import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -29,7 +34,9 @@ from benchmarks.boards import (
     section_bytes,
     text_bytes,
 )
-from benchmarks.common import versions, write_results
+from benchmarks.common import RESULTS, data_folder, versions, write_results
+from benchmarks.firmware_watch import LOOP_INSTRUCTIONS, OPTIMISE, show_watch, watch_section
+from fedtiny.signal.fleet import open_fleet
 from firmware_export.network import Layer, Network
 from firmware_export.packing import arena, network_source
 
@@ -38,8 +45,8 @@ SHAPES = {
     "640-128x4-8-128x4-640": (640, 128, 128, 128, 128, 8, 128, 128, 128, 128, 640),
 }
 DEFAULT = "128-64-16-64-128"
-LOOP_INSTRUCTIONS, WINDOWS = 2_000_000, 100  # as in boards/measure.c
-OPTIMISE = ("-O2", "-Os")
+WINDOWS = 100  # as in boards/measure.c
+BOARD_TESTS = Path(__file__).parents[1] / "tests" / "firmware" / "test_boards.py"
 
 # TFLite Micro, measured November 2026 with the same compiler and emulator. Code: the whole program without constants,
 # reference kernels; with CMSIS-NN it is 28 to 36 kB. RAM and stack: the least of all cores, for the default shape.
@@ -147,6 +154,31 @@ def runtime_section(folder: Path) -> dict[str, Any]:
     return section
 
 
+def femto_section() -> dict[str, Any]:
+    """The boards' tests in a process of their own, FEMTO among their windows: what they said, and how many windows.
+
+    Each board runs these windows under each rounding profile, through the release and through a head applied there.
+    """
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(BOARD_TESTS)]
+    environment = os.environ | {"FEDTINY_DATA": str(data_folder())}
+    done = subprocess.run(
+        command, cwd=BOARD_TESTS.parents[2], env=environment, capture_output=True, text=True, check=False
+    )
+    said = done.stdout.splitlines()[-1] if done.stdout else done.stderr
+    passed = re.search(r"(\d+) passed", said)
+    met = done.returncode == 0 and "skipped" not in said
+    return {"met": met, "tests_passed": int(passed[1]) if passed else 0, "said": said, "windows": femto_windows()}
+
+
+def femto_windows() -> int:
+    """How many of FEMTO the boards' tests take: the last of its last bearing."""
+    sys.path.insert(0, str(BOARD_TESTS.parent))
+    most = importlib.import_module(BOARD_TESTS.stem).FEMTO_WINDOWS
+    fleet = open_fleet(data_folder() / "femto" / "femto.npz")
+    last = list(fleet.machines.values())[-1]
+    return min(most, sum(len(recording.samples) // 2560 for recording in last.recordings()))
+
+
 def write_config(folder: Path, *, fixed_point: bool = False, sample_int16: bool = False) -> Path:
     """``fedtiny_config.h`` of the rounding profile tflite in ``folder``."""
     folder.mkdir(exist_ok=True)
@@ -190,6 +222,19 @@ def show_runtime(section: dict[str, Any]) -> None:
         print(f"\nall of the runtime's code, {kind}, -Os, bytes: {sums}")
 
 
+def show_femto(section: dict[str, Any]) -> None:
+    """A line on stdout."""
+    word = "met  " if section["met"] else "SHORT"
+    print(f"\n{word}  the boards equal the interpreter on {section['windows']} FEMTO windows: {section['said']}")
+
+
+def record(**sections: Any) -> Path:
+    """Put these sections into ``benchmarks/results/firmware.json`` and leave the others there as they are."""
+    path = RESULTS / "firmware.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    return write_results("firmware", known | sections)
+
+
 def main() -> None:
     """Measure, write, print."""
     lacking = missing()
@@ -197,10 +242,17 @@ def main() -> None:
         sys.exit(f"{lacking} is not installed: make toolchain")
     with tempfile.TemporaryDirectory() as name:
         folder = write_config(Path(name))
-        network, runtime = network_section(folder), runtime_section(folder)
+        network, runtime, watch = network_section(folder), runtime_section(folder), watch_section(folder)
     show_network(network)
     show_runtime(runtime)
-    print(write_results("firmware", {"versions": versions() | tools(), "network": network, "runtime": runtime}))
+    show_watch(watch)
+    print(record(versions=versions() | tools(), network=network, runtime=runtime, watch=watch))
+    if "FEDTINY_DATA" in os.environ:
+        femto = femto_section()
+        show_femto(femto)
+        record(femto=femto)
+        if not femto["met"]:
+            sys.exit(1)
 
 
 if __name__ == "__main__":

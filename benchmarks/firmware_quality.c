@@ -1,4 +1,6 @@
 /* A window's way through the exported C, from samples to its level: for benchmarks/firmware_quality.py. */
+#include <string.h>
+
 #include "fedtiny_features.h"
 #include "fedtiny_learn.h"
 #include "fedtiny_nn.h"
@@ -36,6 +38,23 @@ fedtiny_value score(const uint8_t *section, size_t size, const int16_t *frames, 
         levels[i] = finding.level;
     }
     return scorer.machine->threshold;
+}
+
+/* What goes into the network, and what comes out of it [FEATURES], of count windows by a machine section. */
+int reconstruct(
+    const uint8_t *section, size_t size, const int16_t *frames, size_t count, int8_t *inputs, int8_t *outputs
+);
+int reconstruct(
+    const uint8_t *section, size_t size, const int16_t *frames, size_t count, int8_t *inputs, int8_t *outputs
+) {
+    const fedtiny_status status = fedtiny_machine_open(&sent, section, size, FEATURES);
+    for (size_t i = 0; (i < count) && (status == FEDTINY_OK); i++) {
+        fedtiny_features(&it_front, &frames[i * SAMPLES], scratch, values);
+        fedtiny_standardise(&sent, &input, values, arena);
+        (void)memcpy(&inputs[i * FEATURES], arena, FEATURES);
+        (void)memcpy(&outputs[i * FEATURES], fedtiny_nn_run(&it_network, NULL, arena), FEATURES);
+    }
+    return status;
 }
 
 int learn(const int16_t *frames, size_t count);

@@ -1,7 +1,8 @@
 """Fuzzes the head loader of the firmware, in C, under libFuzzer and the sanitizers, for each rounding profile.
 
 The target is ``tests/firmware/fuzz_head.c``. What it finds is printed and kept in ``fuzz-crashes``; the exit code says
-whether there was anything. Run it with ``python -m benchmarks.fuzz_firmware``.
+whether there was anything. Run it with ``python -m benchmarks.fuzz_firmware``; it writes ``fuzz`` of
+``benchmarks/results/firmware.json``.
 """
 
 import argparse
@@ -9,9 +10,10 @@ import re
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from benchmarks.firmware import record
 from fedtiny.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
@@ -63,21 +65,24 @@ def fuzz(program: Path, seconds: int, seed: int, crashes: Path) -> Fuzzed:
 
 
 def main() -> None:
-    """Fuzz every profile, print what was done and found."""
+    """Fuzz every profile, print what was done and found, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=120, help="in all")
     parser.add_argument("--seed", type=int, default=20261123)
     asked = parser.parse_args()
-    wrong = 0
+    seconds = max(asked.seconds // len(BUILDS), 1)
+    builds = {}
     for rounding, fixed_point in BUILDS:
         with tempfile.TemporaryDirectory() as folder:
             program = build(Path(folder), rounding, fixed_point)
-            found = fuzz(program, max(asked.seconds // len(BUILDS), 1), asked.seed, CRASHES)
+            found = fuzz(program, seconds, asked.seed, CRASHES)
+        builds[rounding] = asdict(found)
         outcome = "CRASH" if found.finding else "ok"
         print(f"{rounding:<7} {found.executions:>10,} streams, {found.covered} edges, {outcome}", flush=True)
         if found.finding:
             print(found.finding)
-            wrong += 1
+    print(record(fuzz={"seed": asked.seed, "seconds_each": seconds, "builds": builds}))
+    wrong = sum(bool(found["finding"]) for found in builds.values())
     if wrong:
         sys.exit(f"SHORT: {wrong} of {len(BUILDS)} builds end on some stream; see {CRASHES}")
 
