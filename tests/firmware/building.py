@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.boards import WARNINGS
+
 RUNTIME = Path(__file__).parents[2] / "firmware_export" / "runtime"
-WARNINGS = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wsign-conversion", "-Wshadow", "-Wundef"]
-WARNINGS += ["-Wstrict-prototypes", "-Wmissing-prototypes", "-Wcast-qual", "-Wcast-align", "-Wdouble-promotion"]
-WARNINGS += ["-Werror"]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"]
 
 
