@@ -34,7 +34,7 @@ fedtiny_value score(const uint8_t *section, size_t size, const int16_t *frames, 
         fedtiny_finding finding;
         fedtiny_features(&it_front, &frames[i * SAMPLES], scratch, values);
         residual(scorer.machine);
-        fedtiny_judge(&scorer, values, true, &finding);
+        fedtiny_judge(&scorer, values, &finding);
         levels[i] = finding.level;
     }
     return scorer.machine->threshold;

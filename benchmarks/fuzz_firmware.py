@@ -19,7 +19,7 @@ from fedtiny.errors import ConfigError
 ROOT = Path(__file__).parents[1]
 RUNTIME = ROOT / "firmware_export" / "runtime"
 TARGET = ROOT / "tests" / "firmware" / "fuzz_head.c"
-SOURCES = (TARGET, *(RUNTIME / f"fedtiny_{name}.c" for name in ("head", "crc", "nn")))
+SOURCES = (TARGET, *(RUNTIME / f"fedtiny_{name}.c" for name in ("head", "crc", "nn", "score", "alarm")))
 BUILDS = (("tflite", 0), ("tflm", 1), ("xnn", 0))  # rounding, fixed point
 CHECKS = "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"
 LONGEST = 2048  # bytes of a stream

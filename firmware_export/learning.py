@@ -26,6 +26,7 @@ from firmware_export.scoring import check_vote, ctype, to_values
 Array = NDArray[np.float32]
 LEVEL_SHARE, RESIDUAL_SHARE = 0.2, 0.4  # of the windows; the rest is for the scores
 FEWEST, MOST = 5, 1 << 15  # windows
+LEAST_THRESHOLD = 1e-3  # normal windows score about 1: less is learned from what never varies
 MOST_LARGEST = 64  # scores that are kept for the order statistic
 
 
@@ -117,7 +118,7 @@ def learn(plan: Plan, head: Head, features: Array, reconstruct: Callable[[Array]
     z = scale(features[level:])
     residuals = z - reconstruct(z)
     kept_out = fit_diagonal(residuals[:fitted]).score(residuals[fitted:])
-    threshold = calibrate_threshold(kept_out, plan.rate, CAUTIOUS)
+    threshold = max(calibrate_threshold(kept_out, plan.rate, CAUTIOUS), LEAST_THRESHOLD)
     return Machine(
         head=head,
         standardisation=scale,

@@ -78,7 +78,6 @@ def network_source(network: Network, profile: Profile, name: str) -> str:
         )
     plan, count = arena(network), len(layers)
     parts.append(f"static const fedtiny_layer {name}_layers[{count}] = {{\n{''.join(layers)}}};\n")
-    parts.append(
-        f"const fedtiny_network {name}_network = {{{name}_layers, {count}, {plan.odd_offset}, {plan.total}}};\n"
-    )
+    members = f"{name}_layers, {count}, {plan.odd_offset}, {plan.total}, &FEDTINY_BUILD"
+    parts.append(f"const fedtiny_network {name}_network = {{{members}}};\n")
     return "\n".join(parts)

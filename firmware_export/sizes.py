@@ -18,7 +18,7 @@ from firmware_export.packing import COLUMNS, ROWS, arena, padded
 BYTES = {"int8_t": 1, "uint8_t": 1, "uint16_t": 2, "int32_t": 4, "uint32_t": 4, "float": 4}
 BYTES |= {"fedtiny_layer": 24, "fedtiny_stage": 4}
 ARRAY = re.compile(r"^static const (\w+) \w+\[(\d+)\]", re.MULTILINE)
-STRUCTS, STATE = 170, 172  # network, front, machine, plan and release; fedtiny_state
+STRUCTS, STATE = 174, 176  # network, front, machine, plan and release; fedtiny_state
 CODE = {"float": 11_200, "fixed": 12_100, "network": 1_000}  # with the self-test, heads, and of libm what is called
 STACK = {"float": 400, "fixed": 500, "network": 130}
 

@@ -5,34 +5,29 @@
 
 /*
  * The next head takes effect here, between two windows. What was learned under another head is worth nothing: the head
- * brings what an agent has learned under it, or the machine is learned anew, which waits until no alarm stands.
+ * brings what an agent has learned under it, or the machine is learned anew. The latter waits while an alarm stands,
+ * and while residuals are being learned: heads that come faster than that would keep the machine unwatched.
  */
 static void switch_head(const fedtiny_watch *watch) {
     const fedtiny_release *release = watch->release;
     fedtiny_state *state = watch->state;
-    const fedtiny_head *head = state->heads.next;
-    const fedtiny_machine *machine = release->machine;
+    const fedtiny_head *head = fedtiny_head_look(&state->heads);
+    const bool learning = (state->scorer.machine == NULL) && (state->learner.phase != FEDTINY_LEARN_LEVEL);
+    const bool brings = (head != NULL) ? (head->machine != NULL) : (release->machine != NULL);
 
-    if (head == state->heads.used) {
+    if ((head == state->heads.used) || (!brings && (learning || fedtiny_alarm_standing(&state->scorer.alarm)))) {
         return;
     }
-    if (((head != NULL) ? (head->machine == NULL) : (machine == NULL)) && fedtiny_alarm_standing(&state->scorer.alarm)) {
-        return;
-    }
-    head = fedtiny_head_take(&state->heads); /* from here on it is not written */
-    if (head != NULL) {
-        machine = NULL;
-        if ((head->machine != NULL)
-            && (fedtiny_machine_open(&state->sent, head->machine, head->machine_bytes, release->features)
-                == FEDTINY_OK)) {
-            machine = &state->sent;
-        }
-    }
-    if (machine != NULL) {
-        fedtiny_scorer_use(&state->scorer, machine);
-    } else {
-        fedtiny_learn_head(&state->learner, state->scorer.machine);
+    /* the head in use until now, and what came with it, is not written before the next one is used */
+    fedtiny_learn_head(&state->learner, state->scorer.machine);
+    fedtiny_head_use(&state->heads, head);
+    if (!brings) {
         state->scorer.machine = NULL;
+    } else if (head == NULL) {
+        fedtiny_scorer_use(&state->scorer, release->machine);
+    } else {
+        (void)fedtiny_machine_open(&state->sent, head->machine, head->machine_bytes, release->features);
+        fedtiny_scorer_use(&state->scorer, &state->sent);
     }
 }
 
@@ -122,7 +117,7 @@ static void take(const fedtiny_watch *watch, bool sound, fedtiny_finding *findin
         finding->verdict = FEDTINY_LEARNING;
     } else {
         reconstruct(watch, scorer->machine);
-        fedtiny_judge(scorer, watch->values, true, finding);
+        fedtiny_judge(scorer, watch->values, finding);
     }
     finding->alarm = scorer->alarm.state;
     finding->learned = (scorer->machine != NULL) ? 100u : learned_percent(&state->learner);
@@ -187,7 +182,9 @@ fedtiny_status fedtiny_run(const fedtiny_watch *watch, fedtiny_finding *finding)
     return FEDTINY_OK;
 }
 
-fedtiny_status fedtiny_run_features(const fedtiny_watch *watch, const fedtiny_value *features, fedtiny_finding *finding) {
+fedtiny_status fedtiny_run_features(
+    const fedtiny_watch *watch, const fedtiny_value *features, fedtiny_finding *finding
+) {
     if (watch->state->learner.plan == NULL) {
         return FEDTINY_ERROR_NOT_READY;
     }

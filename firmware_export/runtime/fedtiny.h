@@ -12,7 +12,8 @@
  *         if (fedtiny_run(&pump, &finding) == FEDTINY_OK) { ... }
  *     }
  *
- * One window costs what fedtiny_run takes: features, int8 network, score, vote. Nothing blocks, allocates or recurses.
+ * One window costs what fedtiny_run takes: features, int8 network, score, vote; the one that ends a phase of learning
+ * 4 x features^2 comparisons more. Nothing blocks, allocates or recurses.
  * The functions on one watch are called from one task or interrupt, but for those on its heads: see fedtiny_head.h.
  */
 #ifndef FEDTINY_H
@@ -87,9 +88,11 @@ void fedtiny_gap(const fedtiny_watch *watch);
 fedtiny_status fedtiny_run(const fedtiny_watch *watch, fedtiny_finding *finding);
 
 /* The same for a window's features [features] in place of its samples; FEDTINY_OK. */
-fedtiny_status fedtiny_run_features(const fedtiny_watch *watch, const fedtiny_value *features, fedtiny_finding *finding);
+fedtiny_status fedtiny_run_features(
+    const fedtiny_watch *watch, const fedtiny_value *features, fedtiny_finding *finding
+);
 
-/* What each feature adds to the last window's score, times the number of features: values[i] squared. */
+/* After NORMAL or ANOMALOUS: what each feature adds to the score, times the number of features: values[i] squared. */
 const fedtiny_value *fedtiny_away(const fedtiny_watch *watch);
 
 /* The operator has seen the alarm; true: it was raised. */

@@ -79,26 +79,10 @@ static inline uint64_t square(int32_t x)
     return (uint64_t)((int64_t)x * x);
 }
 
-static inline uint32_t leading_zeros(uint64_t x)
-{
-#if defined(__GNUC__)
-    return (uint32_t)__builtin_clzll(x);
-#else
-    uint32_t zeros = 0u;
-    for (uint32_t step = 32u; step > 0u; step /= 2u) {
-        if ((x >> (64u - step)) == 0u) {
-            zeros += step;
-            x <<= step;
-        }
-    }
-    return zeros;
-#endif
-}
-
 /* log2 of x > 0, in Q12.20 */
 static int32_t log2_of(uint64_t x)
 {
-    const uint32_t zeros = leading_zeros(x);
+    const uint32_t zeros = (uint32_t)__builtin_clzll(x);
     const int32_t fraction = (int32_t)((uint32_t)((x << zeros) >> 32) - 0x80000000u); /* Q31 */
     int32_t y = logarithm[7];
     for (uint32_t i = 7u; i > 0u; i--) {

@@ -188,6 +188,13 @@ static fedtiny_status check_image(fedtiny_head_slot *slot, const uint8_t *bytes,
     if (!cannot_overflow(&head.layer)) {
         return FEDTINY_ERROR_FORMAT;
     }
+    if (head.machine != NULL) { /* an autoencoder has an output a feature */
+        fedtiny_machine machine;
+        fedtiny_status status = fedtiny_machine_open(&machine, head.machine, head.machine_bytes, h->outputs);
+        if (status != FEDTINY_OK) {
+            return status;
+        }
+    }
     slot->head = head;
     slot->state = FEDTINY_HEAD_READY;
     return FEDTINY_OK;
@@ -198,7 +205,8 @@ static fedtiny_status check_image(fedtiny_head_slot *slot, const uint8_t *bytes,
 /* Empties a slot whose head is not in use. */
 static fedtiny_status empty(fedtiny_head_slot *slot, bool older)
 {
-    if ((slot->heads->next == &slot->head) || (slot->heads->used == &slot->head)) {
+    const fedtiny_heads *heads = slot->heads;
+    if ((heads->next == &slot->head) || (heads->looked_at == &slot->head) || (heads->used == &slot->head)) {
         return FEDTINY_ERROR_IN_USE;
     }
     slot->state = FEDTINY_HEAD_NONE;
@@ -315,8 +323,8 @@ fedtiny_status fedtiny_head_map(fedtiny_head_slot *slot, const uint8_t *page, si
 
 /* --- the switch ---
  *
- * A hazard pointer (M. Michael, IEEE TPDS 15(6), 2004): who runs windows says which head it uses, then looks again
- * whether that is still the one to use; so a slot that is neither next nor used is in nobody's hands.
+ * Hazard pointers (M. Michael, IEEE TPDS 15(6), 2004): who runs windows says which head it looks at, then looks again
+ * whether that is still the next one; so a slot that is neither next nor looked at nor used is in nobody's hands.
  */
 
 fedtiny_status fedtiny_head_apply(fedtiny_head_slot *slot)
@@ -342,13 +350,19 @@ void fedtiny_head_revert(fedtiny_heads *heads)
     __sync_synchronize();
 }
 
-const fedtiny_head *fedtiny_head_take(fedtiny_heads *heads)
+const fedtiny_head *fedtiny_head_look(fedtiny_heads *heads)
 {
     const fedtiny_head *head;
     do {
         head = heads->next;
-        heads->used = head;
+        heads->looked_at = head;
         __sync_synchronize();
     } while (heads->next != head);
     return head;
+}
+
+void fedtiny_head_use(fedtiny_heads *heads, const fedtiny_head *head)
+{
+    heads->used = head;
+    __sync_synchronize();
 }

@@ -9,11 +9,13 @@
  *         fedtiny_head_begin(&slot[i], false);                               FEDTINY_ERROR_IN_USE: take the other one
  *         if (fedtiny_head_write(&slot[i], bytes, count, &used) == FEDTINY_OK) { fedtiny_head_apply(&slot[i]); }
  *     whoever runs windows, at the start of each:
- *         head = fedtiny_head_take(&heads);                                  NULL: the network's own
+ *         head = fedtiny_head_look(&heads);                                  NULL: the network's own
+ *         fedtiny_head_use(&heads, head);                                    or not yet: the one in use stays
  *
  * The head that is in use is never written: a bad image leaves everything as it was. With one slot alone, the network's
  * own head stands in from fedtiny_head_revert until the new one is complete. All functions on slots of one machine are
- * called from one task or interrupt; fedtiny_head_take from another one if you like, on any core: nothing blocks. The
+ * called from one task or interrupt; fedtiny_head_look and _use from another one if you like, on any core: nothing
+ * blocks. The
  * piece that completes an image costs about 20 instructions a byte of it (190,000 for 64 inputs and 128 outputs on a
  * Cortex-M3), and what the verifier takes.
  *
@@ -83,9 +85,10 @@ typedef struct {
     uint32_t revision;          /* of the network's own head */
 } fedtiny_head_base;
 
-/* The head of one machine. Zeros: the network's own. next is written by who applies, used by who runs windows. */
+/* The head of one machine. Zeros: the network's own. next is written by who applies, the others by who runs windows. */
 typedef struct {
     const fedtiny_head *volatile next;
+    const fedtiny_head *volatile looked_at;
     const fedtiny_head *volatile used;
 } fedtiny_heads;
 
@@ -139,8 +142,11 @@ fedtiny_status fedtiny_head_apply(fedtiny_head_slot *slot);
 /* Lets the network's own head take effect at the next window. */
 void fedtiny_head_revert(fedtiny_heads *heads);
 
-/* For who runs windows: the head of this one; NULL: the network's own. It stays as it is until the next call. */
-const fedtiny_head *fedtiny_head_take(fedtiny_heads *heads);
+/* For who runs windows: the head that is to be used; NULL: the network's own. It stays as it is until the next call. */
+const fedtiny_head *fedtiny_head_look(fedtiny_heads *heads);
+
+/* For the same: uses what fedtiny_head_look gave. It stays as it is until another one is used. */
+void fedtiny_head_use(fedtiny_heads *heads, const fedtiny_head *head);
 
 #ifdef __cplusplus
 }

@@ -5,6 +5,7 @@
 #define FLOOR_SHARE 0.25f    /* of the median deviation; the floor on deviations of fit_standardisation in */
 #define SMALLEST 0.02f       /* fedtiny/signal/features.py */
 #define LEAST_VARIANCE 1e-6f /* fedtiny/model/scoring.py */
+#define LEAST_THRESHOLD 1e-3f /* normal windows score about 1: less is learned from what never varies */
 #define LEAST_SCORE 1e-9f    /* fedtiny/model/threshold.py */
 
 #if FEDTINY_FIXED_POINT
@@ -207,6 +208,7 @@ static void calibrate(fedtiny_learner *learner) {
     if (plan->largest > 0u) {
         threshold = fmaxf(threshold, largest(learner)[plan->largest - 1u]);
     }
+    threshold = fmaxf(threshold, LEAST_THRESHOLD);
     learner->machine.threshold = value_of(threshold);
     learner->machine.drift_limit = learner->machine.threshold;
     learner->machine.clear = value_of(plan->clear * threshold);

@@ -4,6 +4,8 @@
 
 #include "fedtiny_dot.h"
 
+const uint8_t FEDTINY_BUILD = 0u;
+
 #if defined(FEDTINY_DOT_MVE) && (FEDTINY_ROUNDING != FEDTINY_ROUNDING_XNN)
 
 /* As below, by instructions that round so: VQRDMULH is the doubling high multiply, VRSHL shifts with ties upward. */

@@ -45,7 +45,10 @@ typedef struct {
     uint16_t count;
     uint32_t odd_offset;
     uint32_t arena_bytes;
+    const uint8_t *build; /* FEDTINY_BUILD */
 } fedtiny_network;
+
+extern const uint8_t FEDTINY_BUILD;
 
 /*
  * Runs the network on the inputs at the start of the arena, which it overwrites; returns the outputs, in the arena.

@@ -275,7 +275,7 @@ static void follow(const fedtiny_machine *machine, fedtiny_value *centre, const 
     }
 }
 
-void fedtiny_judge(fedtiny_scorer *scorer, fedtiny_value *values, bool trusted, fedtiny_finding *finding) {
+void fedtiny_judge(fedtiny_scorer *scorer, fedtiny_value *values, fedtiny_finding *finding) {
     const fedtiny_machine *machine = scorer->machine;
     fedtiny_whiten(machine, values);
     finding->level = fedtiny_mean_square(values, machine->features);
@@ -289,7 +289,7 @@ void fedtiny_judge(fedtiny_scorer *scorer, fedtiny_value *values, bool trusted, 
     finding->verdict = over ? FEDTINY_ANOMALOUS : FEDTINY_NORMAL;
     finding->changed = fedtiny_alarm_add(&scorer->alarm, over, finding->score < machine->clear);
     finding->alarm = scorer->alarm.state;
-    if (trusted && !over && !fedtiny_alarm_standing(&scorer->alarm)) {
+    if (!over && !fedtiny_alarm_standing(&scorer->alarm)) {
         follow(machine, scorer->centre, values);
     }
 }

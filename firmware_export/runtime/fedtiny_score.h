@@ -109,10 +109,9 @@ void fedtiny_whiten(const fedtiny_machine *machine, fedtiny_value *values);
 fedtiny_value fedtiny_mean_square(const fedtiny_value *values, uint16_t features);
 
 /*
- * residual -> away in place; score, verdict and vote. Drift follows windows below the threshold while no alarm stands
- * and they are trusted (false: the sensor has a fault).
+ * residual -> away in place; score, verdict and vote. Drift follows windows below the threshold while no alarm stands.
  */
-void fedtiny_judge(fedtiny_scorer *scorer, fedtiny_value *values, bool trusted, fedtiny_finding *finding);
+void fedtiny_judge(fedtiny_scorer *scorer, fedtiny_value *values, fedtiny_finding *finding);
 
 #ifdef __cplusplus
 }

@@ -1,4 +1,4 @@
-/* Does this build, on this chip, compute what the exporter's machine computed? Run it at start, or once on the bench. */
+/* Does this build, on this chip, compute what the exporter's machine computed? Run it at start, or on the bench. */
 #ifndef FEDTINY_SELFTEST_H
 #define FEDTINY_SELFTEST_H
 

@@ -17,9 +17,17 @@
 #error "fedtiny needs a little-endian target"
 #endif
 
-#if defined(__FAST_MATH__)
-#error "fedtiny needs IEEE arithmetic: leave -ffast-math and -Ofast out"
+#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && (__FINITE_MATH_ONLY__ > 0))
+#error "fedtiny needs IEEE arithmetic: leave -ffast-math, -Ofast and -ffinite-math-only out"
 #endif
+
+/*
+ * fedtiny_build_<rounding>_<fixed point>_<int16>: the runtime defines it, every generated model refers to it. A model
+ * that was exported with other options than the runtime at hand does not link.
+ */
+#define FEDTINY_BUILD_JOINED(rounding, fixed, counts) fedtiny_build_##rounding##_##fixed##_##counts
+#define FEDTINY_BUILD_NAMED(rounding, fixed, counts) FEDTINY_BUILD_JOINED(rounding, fixed, counts)
+#define FEDTINY_BUILD FEDTINY_BUILD_NAMED(FEDTINY_ROUNDING, FEDTINY_FIXED_POINT, FEDTINY_SAMPLE_INT16)
 
 /* A feature, a standardised feature, a residual, a score. Fixed point: Q16.16, saturated at its ends. */
 #if FEDTINY_FIXED_POINT

@@ -11,7 +11,8 @@
 
 #define INPUTS 20u
 #define OUTPUTS 6u
-#define MACHINE 40u
+#define MACHINE 144u /* of 6 features, rank 0 */
+#define UNIT (FEDTINY_FIXED_POINT ? 65536 : 1)
 #define BYTES FEDTINY_HEAD_BYTES(INPUTS, OUTPUTS, MACHINE)
 #define WORDS FEDTINY_HEAD_WORDS(INPUTS, OUTPUTS, MACHINE)
 #define REVISION 3u
@@ -64,7 +65,7 @@ static void write_header(uint8_t *bytes, uint32_t *state)
         (uint16_t)(strange ? draw(state) % 40u : INPUTS), (uint16_t)(strange ? draw(state) % 9u : OUTPUTS)
     };
     uint16_t format = 1u;
-    uint32_t machine = draw(state) % (MACHINE + (strange ? MACHINE : 1u));
+    uint32_t machine = strange ? draw(state) % (2u * MACHINE) : MACHINE * (draw(state) % 2u);
     uint32_t is_signed = draw(state) % 2u;
     uint32_t total = FEDTINY_HEAD_BYTES((uint32_t)sizes[0], (uint32_t)sizes[1], machine);
     total -= (1u - is_signed) * FEDTINY_HEAD_SIGNATURE;
@@ -85,6 +86,21 @@ static void write_header(uint8_t *bytes, uint32_t *state)
     (void)memcpy(bytes + 80, &machine, 4u);
 }
 
+/* A machine section that fits, all ones, but for what comes by chance. */
+static void write_machine(uint8_t *bytes, uint32_t *state)
+{
+    const uint32_t sizes[2] = {OUTPUTS, 0u};
+    const fedtiny_value one = (fedtiny_value)UNIT;
+    (void)memcpy(bytes, sizes, sizeof(sizes));
+    for (uint32_t at = sizeof(sizes); at < MACHINE; at += 4u) {
+        const uint32_t noise = draw(state);
+        (void)memcpy(bytes + at, &one, 4u);
+        if (noise % 256u == 0u) {
+            (void)memcpy(bytes + at, &noise, 4u);
+        }
+    }
+}
+
 /* An image that fits, but for what comes by chance: the sums of its rows as large as can be, or small. */
 static void write_image(uint8_t *bytes, uint32_t *state)
 {
@@ -94,6 +110,7 @@ static void write_image(uint8_t *bytes, uint32_t *state)
     write_header(bytes, state);
     (void)memset(bytes + FEDTINY_HEAD_HEADER, patterns[draw(state) % 4u], 4u * rows);
     (void)memset(bytes + FEDTINY_HEAD_HEADER + 8u * rows + 16u, patterns[draw(state) % 4u], rows * 32u);
+    write_machine(bytes + FEDTINY_HEAD_HEADER + 8u * rows + 16u + rows * 32u, state);
 }
 
 /* Gives the image at the start of size bytes good checksums, as far as it is there. */
@@ -144,6 +161,11 @@ static void demand_within(const fedtiny_head *head, const uint32_t *storage)
     demand(head->machine == NULL || head->machine == weights + 8u * 32u);
     demand(weights + 8u * 32u + head->machine_bytes < first + BYTES);
     demand(head->layer.low <= head->layer.high);
+    if (head->machine != NULL) {
+        fedtiny_machine machine;
+        demand(fedtiny_machine_open(&machine, head->machine, head->machine_bytes, OUTPUTS) == FEDTINY_OK);
+        demand(machine.threshold > 0);
+    }
 }
 
 /* Checksum of the image in storage. */
@@ -171,7 +193,7 @@ static uint32_t receive(const uint8_t *data, size_t size, uint8_t choices, uint3
 {
     static uint32_t storage[2][WORDS];
     static uint32_t page[WORDS];
-    fedtiny_heads heads = {NULL, NULL};
+    fedtiny_heads heads = {NULL, NULL, NULL};
     fedtiny_head_slot slots[2];
     fedtiny_head_slot mapped;
     uint32_t sum = 0u, in_use = 0u;
@@ -203,7 +225,8 @@ static uint32_t receive(const uint8_t *data, size_t size, uint8_t choices, uint3
         demand(fedtiny_head_apply(&slots[coming]) == FEDTINY_OK);
         demand(heads.used == NULL || content(storage[1u - coming]) == in_use);
         demand(heads.used == NULL || fedtiny_head_begin(&slots[1u - coming], true) == FEDTINY_ERROR_IN_USE);
-        demand(fedtiny_head_take(&heads) == head);
+        demand(fedtiny_head_look(&heads) == head);
+        fedtiny_head_use(&heads, head);
         demand(fedtiny_head_begin(&slots[coming], true) == FEDTINY_ERROR_IN_USE);
         demand(head->revision >= REVISION || (choices & 2u) != 0u);
         in_use = content(storage[coming]);
@@ -226,7 +249,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size -= 2u;
     demand(receive(data, size, choices, largest, choices) == receive(data, size, choices, 1u << 16, 0u));
 
-    fedtiny_heads heads = {NULL, NULL};
+    fedtiny_heads heads = {NULL, NULL, NULL};
     fedtiny_head_slot slot;
     (void)memcpy(page, data, (size < sizeof(page)) ? size : sizeof(page));
     fedtiny_head_init(&slot, &base, &heads, NULL, 0u);

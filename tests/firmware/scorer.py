@@ -73,10 +73,10 @@ class Score:
     def residual(self, codes, outputs, values):
         self.c.fedtiny_residual(ctypes.byref(codes), _at(outputs), _at(values), len(values))
 
-    def judge(self, values, *, trusted=True):
+    def judge(self, values):
         """The finding; ``values`` become away."""
         finding = self.Finding()
-        self.c.fedtiny_judge(ctypes.byref(self.scorer), _at(values), ctypes.c_bool(trusted), ctypes.byref(finding))
+        self.c.fedtiny_judge(ctypes.byref(self.scorer), _at(values), ctypes.byref(finding))
         return finding
 
     def mean_square(self, values):

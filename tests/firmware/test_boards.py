@@ -103,7 +103,7 @@ def write_models(folder: Path, profile: Profile, cases: list[Case], release: Rel
 
 def run_board(board: str, folder: Path, models: Path, cases: list[Case]) -> list[np.ndarray]:
     """Build for one board and run all windows there; the outputs of each case."""
-    sources = [RUNTIME / f"fedtiny_{name}.c" for name in ("nn", "head", "crc")]
+    sources = [RUNTIME / f"fedtiny_{name}.c" for name in ("nn", "head", "crc", "score", "alarm")]
     elf = build(board, [*sources, models, Path(__file__).parent / "boards" / "replay.c"], models.parent, folder)
     names = list(dict.fromkeys(case.model for case in cases))
     with (folder / "windows.bin").open("wb") as file:

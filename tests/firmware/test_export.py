@@ -2,6 +2,8 @@
 
 import ctypes
 import json
+import struct
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -304,6 +306,57 @@ def test_a_head_that_is_in_use_does_not_come_twice(release, samples, other_head,
     assert VERDICTS[firmware.findings(normal)[-1]["verdict"]] == "normal"
     assert firmware.receive(image, slot=1) == -9
     assert VERDICTS[firmware.findings(normal)[0]["verdict"]] == "normal"
+
+
+def test_a_bad_machine_section_leaves_a_standing_alarm_alone(release, samples, other_head, tmp_path):
+    normal, later = samples
+    agent = Agent(release)
+    agent.findings(normal[: LEARN * release.manifest.window])
+    firmware = build(tmp_path, release, agent, "float-int16", learned=True)
+    firmware.start()
+    assert ALARMS[firmware.findings(later)[-1]["alarm"]] == "raised"
+    good = machine_bytes(machine_of(agent.watch), fixed_point=False)
+    for bad in (good[:8] + struct.pack("<f", -1) + good[12:], good[:-4], b"\0" * 3):
+        image = write_image(release, other_head, 7, "tflite", fixed_point=False, machine=bad)
+        assert firmware.receive(image) < 0
+        found = firmware.findings(later[-release.manifest.window :])[0]
+        assert (found["revision"], ALARMS[found["alarm"]]) == (0, "raised")
+
+
+def test_heads_that_come_faster_than_learning_do_not_keep_it_from_watching(release, samples, other_head, tmp_path):
+    normal, _ = samples
+    firmware = build(tmp_path, release, Agent(release), "fixed", learned=False)
+    firmware.start()
+    found = []
+    for revision, at in enumerate(range(0, len(normal), 10 * release.manifest.window), 1):
+        image = write_image(release, other_head, revision, "tflite", fixed_point=True)
+        firmware.receive(image, slot=revision % 2)
+        found += firmware.findings(normal[at : at + 10 * release.manifest.window])
+    assert VERDICTS[found[-1]["verdict"]] == "normal"
+
+
+@pytest.mark.parametrize("kind", ["float-int16", "fixed"])
+def test_a_signal_that_never_varies_is_normal_where_it_was_learned(kind, release, tmp_path):
+    firmware = build(tmp_path, release, Agent(release), kind, learned=False)
+    firmware.start()
+    square = np.where(np.arange(70 * release.manifest.window) // 16 % 2, 4000, -4000)
+    found = firmware.findings(np.column_stack([square, square]))
+    assert [VERDICTS[row["verdict"]] for row in found[LEARN:]] == ["normal"] * (len(found) - LEARN)
+
+
+def test_models_of_other_options_do_not_link_with_this_runtime(release, tmp_path):
+    rules = Agent(release).rules
+    for name, lsb in (("one", None), ("other", LSB)):
+        files = export_release(release, Options(rules=rules, name=name, lsb=lsb)).files
+        write_folder(tmp_path / name, files)
+        run([tool("gcc"), "-c", "-std=c99", *sorted((tmp_path / name / "src").glob("*.c"))], cwd=tmp_path / name)
+    runtime = [path for path in (tmp_path / "one").glob("*.o") if path.name.startswith("fedtiny")]
+    for name, links in (("one", True), ("other", False)):
+        model = sorted((tmp_path / name).glob(f"{name}_model*.o"))
+        command = [tool("gcc"), "-shared", "-Wl,-z,defs", *runtime, *model, "-lm", "-o", tmp_path / "linked.so"]
+        done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+        assert (done.returncode == 0) == links
+        assert links or "fedtiny_build_0_0_1" in done.stderr
 
 
 def export(*arguments: object):

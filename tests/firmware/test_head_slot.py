@@ -18,11 +18,10 @@ from firmware_export import rounding
 from firmware_export.image import read_image, write_image
 from firmware_export.network import Network, read_network
 
-SOURCES = [RUNTIME / f"fedtiny_{name}.c" for name in ("head", "crc", "nn")]
+SOURCES = [RUNTIME / f"fedtiny_{name}.c" for name in ("head", "crc", "nn", "score", "alarm")]
 OK, MORE, ARGUMENT, NOT_READY, FORMAT, SIZE = 0, 1, -1, -2, -3, -4
 RELEASE, CHECKSUM, SIGNATURE, IN_USE, OLD = -5, -6, -7, -8, -9
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-MACHINE = bytes(range(1, 45))
 
 
 class Layer(ctypes.Structure):
@@ -52,7 +51,7 @@ class HeadBase(ctypes.Structure):
 
 
 class Heads(ctypes.Structure):
-    _fields_ = [("next", ctypes.c_void_p), ("used", ctypes.c_void_p)]
+    _fields_ = [(name, ctypes.c_void_p) for name in ("next", "looked_at", "used")]
 
 
 VERIFY = ctypes.CFUNCTYPE(
@@ -98,10 +97,15 @@ def runtime(tmp_path_factory) -> ctypes.CDLL:
     return load(folder, "tflite")
 
 
+def machine_section(features: int) -> bytes:
+    """What an agent might have learned, of rank 0: all ones."""
+    return struct.pack(f"<II{4 + 5 * features}f", features, 0, *[1.0] * (4 + 5 * features))
+
+
 def load(folder: Path, profile: str) -> ctypes.CDLL:
     library = compile_shared(folder, SOURCES, write_config(folder, profile))
     library.fedtiny_crc32.restype = ctypes.c_uint32
-    library.fedtiny_head_take.restype = ctypes.c_void_p
+    library.fedtiny_head_look.restype = ctypes.c_void_p
     library.fedtiny_nn_run.restype = ctypes.POINTER(ctypes.c_int8)
     return library
 
@@ -115,7 +119,10 @@ class Firmware:
         self.own = Layer(inputs=inputs, outputs=outputs)
         self.base = HeadBase(ctypes.pointer(self.own), bytes.fromhex(release.id), revision)
         rows, columns = -(-outputs // 4) * 4, -(-inputs // 16) * 16
-        size = size or 96 + 8 * rows + -(-outputs // 16) * 16 + rows * columns + -(-len(MACHINE) // 16) * 16 + 4 + 64
+        size = (
+            size
+            or 96 + 8 * rows + -(-outputs // 16) * 16 + rows * columns + -(-(24 + 20 * outputs) // 16) * 16 + 4 + 64
+        )
         self.storage = [(ctypes.c_uint32 * (size // 4))() for _ in range(2)]
         self.slots = [Slot(), Slot()]
         for slot, storage in zip(self.slots, self.storage, strict=True):
@@ -159,7 +166,9 @@ class Firmware:
         return self.library.fedtiny_head_apply(ctypes.byref(self.slots[number]))
 
     def take(self) -> int | None:
-        return self.library.fedtiny_head_take(ctypes.byref(self.heads))
+        head = self.library.fedtiny_head_look(ctypes.byref(self.heads))
+        self.library.fedtiny_head_use(ctypes.byref(self.heads), ctypes.c_void_p(head))
+        return head
 
     def address(self, number: int = 0) -> int:
         return ctypes.addressof(self.slots[number]) + Slot.head.offset
@@ -178,7 +187,9 @@ def head(release) -> Head:
 
 @pytest.fixture(scope="session")
 def image(release, head) -> bytes:
-    return write_image(release, head, 5, "tflite", fixed_point=False, machine=MACHINE, key=KEY)
+    return write_image(
+        release, head, 5, "tflite", fixed_point=False, machine=machine_section(len(head.weights)), key=KEY
+    )
 
 
 def mended(image: bytes) -> bytes:
@@ -205,7 +216,7 @@ def test_pieces_of_any_size_behind_any_noise(firmware, image, rng, piece):
     assert bytes(firmware.storage[0])[: len(image)] == image
     got = firmware.slots[0].head
     assert (got.revision, got.codes.step) == (5, read_image(image).step)
-    assert ctypes.string_at(got.machine, got.machine_bytes) == MACHINE
+    assert ctypes.string_at(got.machine, got.machine_bytes) == read_image(image).machine != b""
 
 
 def test_a_cut_image_does_not_take_the_next_one_along(firmware, image, rng):

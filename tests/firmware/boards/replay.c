@@ -40,7 +40,8 @@ static const fedtiny_layer *received_head(void)
     if ((status != FEDTINY_OK) || (fedtiny_head_apply(&slot) != FEDTINY_OK)) {
         board_exit(NO_HEAD);
     }
-    return &fedtiny_head_take(&heads)->layer;
+    fedtiny_head_use(&heads, fedtiny_head_look(&heads));
+    return &heads.used->layer;
 }
 
 int main(void)
