@@ -26,7 +26,6 @@ from benchmarks.boards import (
     COMPILER,
     EMULATOR,
     HERE,
-    RUNTIME,
     build,
     compile_object,
     missing,
@@ -37,6 +36,7 @@ from benchmarks.boards import (
 from benchmarks.common import RESULTS, data_folder, versions, write_results
 from benchmarks.firmware_watch import LOOP_INSTRUCTIONS, OPTIMISE, show_watch, watch_section
 from fedtiny.signal.fleet import open_fleet
+from firmware_export.generate import RUNTIME, config_header
 from firmware_export.network import Layer, Network
 from firmware_export.packing import arena, network_source
 
@@ -182,12 +182,8 @@ def femto_windows() -> int:
 def write_config(folder: Path, *, fixed_point: bool = False, sample_int16: bool = False) -> Path:
     """``fedtiny_config.h`` of the rounding profile tflite in ``folder``."""
     folder.mkdir(exist_ok=True)
-    defines = {
-        "FEDTINY_ROUNDING": "FEDTINY_ROUNDING_TFLITE",
-        "FEDTINY_FIXED_POINT": int(fixed_point),
-        "FEDTINY_SAMPLE_INT16": int(sample_int16),
-    }
-    (folder / "fedtiny_config.h").write_text("".join(f"#define {name} {value}\n" for name, value in defines.items()))
+    config = config_header("tflite", fixed_point=fixed_point, sample_int16=sample_int16)
+    (folder / "fedtiny_config.h").write_text(config)
     return folder
 
 

@@ -32,6 +32,7 @@ from fedtiny.signal.fleet import Machine, open_fleet
 from fedtiny.signal.windows import cut
 from firmware_export.check import interpreter_outputs
 from firmware_export.features import front_of, front_source
+from firmware_export.generate import RUNTIME, config_header
 from firmware_export.learning import Plan, plan_of, plan_source
 from firmware_export.machine import machine_bytes, machine_of
 from firmware_export.network import read_network
@@ -43,7 +44,6 @@ Int8 = NDArray[np.int8]
 MOST_LOSS = 0.2  # points of AUC, of the C under the agent
 KINDS = ("float", "fixed")
 COLUMNS = ("per_device_mean", "per_device_min", "one_threshold")
-RUNTIME = Path(__file__).parents[1] / "firmware_export" / "runtime"
 SOURCES = ("features_float", "features_fixed", "nn", "score", "alarm", "learn")
 DRIVER = Path(__file__).with_suffix(".c")
 
@@ -102,10 +102,8 @@ class Firmware:
         ]
         folder.mkdir()
         (folder / "release.h").write_text("\n".join(source))
-        (folder / "fedtiny_config.h").write_text(
-            "#define FEDTINY_ROUNDING FEDTINY_ROUNDING_TFLITE\n"
-            f"#define FEDTINY_FIXED_POINT {int(fixed_point)}\n#define FEDTINY_SAMPLE_INT16 1\n"
-        )
+        config = config_header("tflite", fixed_point=fixed_point, sample_int16=True)
+        (folder / "fedtiny_config.h").write_text(config)
         files = [DRIVER, *(RUNTIME / f"fedtiny_{name}.c" for name in SOURCES)]
         flags = ["-std=c99", "-O2", "-fPIC", "-shared", f"-I{folder}", f"-I{RUNTIME}"]
         subprocess.run(["gcc", *flags, *files, "-lm", "-o", folder / "it.so"], check=True)

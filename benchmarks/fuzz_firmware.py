@@ -15,12 +15,13 @@ from pathlib import Path
 
 from benchmarks.firmware import record
 from fedtiny.errors import ConfigError
+from firmware_export.generate import RUNTIME, config_header
+from firmware_export.rounding import Profile
 
 ROOT = Path(__file__).parents[1]
-RUNTIME = ROOT / "firmware_export" / "runtime"
 TARGET = ROOT / "tests" / "firmware" / "fuzz_head.c"
 SOURCES = (TARGET, *(RUNTIME / f"fedtiny_{name}.c" for name in ("head", "crc", "nn", "score", "alarm")))
-BUILDS = (("tflite", 0), ("tflm", 1), ("xnn", 0))  # rounding, fixed point
+BUILDS: tuple[tuple[Profile, int], ...] = (("tflite", 0), ("tflm", 1), ("xnn", 0))  # rounding, fixed point
 CHECKS = "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"
 LONGEST = 2048  # bytes of a stream
 CRASHES = Path("fuzz-crashes")
@@ -35,14 +36,11 @@ class Fuzzed:
     finding: str
 
 
-def build(folder: Path, rounding: str, fixed_point: int, compiler: str = "clang") -> Path:
+def build(folder: Path, rounding: Profile, fixed_point: int, compiler: str = "clang") -> Path:
     """The target for one rounding profile, in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "fedtiny_config.h").write_text(
-        f"#define FEDTINY_ROUNDING FEDTINY_ROUNDING_{rounding.upper()}\n"
-        f"#define FEDTINY_FIXED_POINT {fixed_point}\n"
-        "#define FEDTINY_SAMPLE_INT16 0\n"
-    )
+    config = config_header(rounding, fixed_point=bool(fixed_point), sample_int16=False)
+    (folder / "fedtiny_config.h").write_text(config)
     program = folder / "fuzz_head"
     flags = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-O2", "-g", *CHECKS]
     command = [compiler, *flags, f"-I{folder}", f"-I{RUNTIME}", *map(str, SOURCES), "-o", str(program)]

@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from firmware_export.generate import RUNTIME
+
 HERE = Path(__file__).parent
-RUNTIME = HERE.parents[1] / "firmware_export" / "runtime"
 COMPILER, EMULATOR = "arm-none-eabi-gcc", "qemu-system-arm"
 WARNINGS = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wsign-conversion", "-Wshadow", "-Wundef"]
 WARNINGS += ["-Wstrict-prototypes", "-Wmissing-prototypes", "-Wcast-qual", "-Wcast-align", "-Wdouble-promotion"]

@@ -51,15 +51,6 @@ bool fedtiny_alarm_standing(const fedtiny_alarm *alarm) {
     return alarm->state != FEDTINY_CLEARED;
 }
 
-bool fedtiny_alarm_raise(fedtiny_alarm *alarm) {
-    const bool stood = fedtiny_alarm_standing(alarm);
-    forget(alarm);
-    if (!stood) {
-        alarm->state = FEDTINY_RAISED;
-    }
-    return !stood;
-}
-
 bool fedtiny_alarm_acknowledge(fedtiny_alarm *alarm) {
     if (alarm->state != FEDTINY_RAISED) {
         return false;

@@ -38,9 +38,6 @@ bool fedtiny_alarm_add(fedtiny_alarm *alarm, bool over, bool quiet);
 /* Whether it is raised or acknowledged. */
 bool fedtiny_alarm_standing(const fedtiny_alarm *alarm);
 
-/* Raise without a vote; true: it was clear. The votes are forgotten. */
-bool fedtiny_alarm_raise(fedtiny_alarm *alarm);
-
 /* Somebody has seen it; true: it was raised. */
 bool fedtiny_alarm_acknowledge(fedtiny_alarm *alarm);
 

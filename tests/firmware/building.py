@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.boards import WARNINGS
+from firmware_export.generate import RUNTIME, config_header
 
-RUNTIME = Path(__file__).parents[2] / "firmware_export" / "runtime"
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"]
 
 
@@ -28,11 +28,7 @@ def write_config(
     folder: Path, rounding: str = "tflite", *, fixed_point: bool = False, sample_int16: bool = False
 ) -> Path:
     """``fedtiny_config.h`` in ``folder``, as an export writes it."""
-    text = (
-        f"#define FEDTINY_ROUNDING FEDTINY_ROUNDING_{rounding.upper()}\n"
-        f"#define FEDTINY_FIXED_POINT {int(fixed_point)}\n"
-        f"#define FEDTINY_SAMPLE_INT16 {int(sample_int16)}\n"
-    )
+    text = config_header(rounding, fixed_point=fixed_point, sample_int16=sample_int16)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "fedtiny_config.h").write_text(text)
     return folder

@@ -22,18 +22,17 @@ class Alarm(ctypes.Structure):
 def c(tmp_path_factory):
     folder = tmp_path_factory.mktemp("alarm")
     library = compile_shared(folder, [RUNTIME / "fedtiny_alarm.c"], write_config(folder))
-    for name in ("add", "raise", "acknowledge", "reset", "standing"):
+    for name in ("add", "acknowledge", "reset", "standing"):
         getattr(library, f"fedtiny_alarm_{name}").restype = ctypes.c_bool
     return library
 
 
-@given(st.integers(1, 40), st.integers(1, 32), st.text("oobqqqxRAC", max_size=200))
+@given(st.integers(1, 40), st.integers(1, 32), st.text("ooobqqqxAC", max_size=200))
 def test_it_lives_as_the_agents_alarm(c, votes, window, course):
     ours, python = Alarm(), AlarmLife(votes, window)
     one = ctypes.byref(ours)
     assert c.fedtiny_alarm_begin(one, votes, window) == 0
     others = {
-        "R": (c.fedtiny_alarm_raise, python.raise_now),
         "A": (c.fedtiny_alarm_acknowledge, python.acknowledge),
         "C": (c.fedtiny_alarm_reset, python.reset),
     }

@@ -30,6 +30,7 @@ from firmware_export.machine import machine_bytes, machine_of
 
 LSB = 1 / 8192
 LEARN = 60
+FAILING = 15  # windows at the end that are labelled so
 VERDICTS = ("learning", "unknown", "normal", "anomalous", "sensor")
 ALARMS = ("cleared", "raised", "acknowledged")
 
@@ -198,7 +199,8 @@ def test_firmware_learns_a_machine_by_itself_and_tells_its_fault(kind, release, 
     healthy = [VERDICTS[row["verdict"]] for row in found[LEARN:]]
     assert healthy.count("normal") >= 0.9 * len(healthy)
     failing = firmware.findings(later * scale)
-    assert VERDICTS[failing[-1]["verdict"]] == "anomalous"
+    last = [VERDICTS[row["verdict"]] for row in failing[-FAILING:]]
+    assert last.count("anomalous") >= 0.9 * FAILING
     assert ALARMS[failing[-1]["alarm"]] == "raised"
 
 
