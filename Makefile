@@ -6,10 +6,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.fedtiny-setup
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-BENCHES := bench-femto bench-femto-live bench-ims bench-latency bench-soak bench-kills bench-poison bench-strategies \
-	bench-coordinator-kills bench-overhead bench-fuzz bench-firmware chaos
+# What make bench runs, in this order, before it writes the page; then what takes longer than all of them.
+BENCHES := bench-device bench-flower bench-stoll bench-scale bench-femto bench-ims bench-strategies
+PROOFS := bench-femto-live bench-soak bench-kills bench-poison bench-coordinator-kills bench-overhead bench-fuzz \
+	bench-firmware chaos
 
-.PHONY: help setup demo toolchain test test-fleet test-firmware test-aarch64 check fix bench $(BENCHES) docs clean
+.PHONY: help setup demo toolchain test test-fleet test-firmware test-aarch64 check fix bench bench-quick bench-page proofs \
+	$(BENCHES) $(PROOFS) docs clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 26
@@ -68,9 +71,35 @@ fix: setup ## Mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(BENCHES) ## Run all benchmarks, chaos included
+bench: $(BENCHES) bench-page ## Memory, latency, bytes and quality beside the peers (40 minutes), and benchmarks/REPORT.md
+
+bench-quick: setup ## A part of it in two minutes (needs no data; writes nothing)
+	$(BIN)/python -m benchmarks.device --quick
+	$(BIN)/python -m benchmarks.scale --quick
+
+proofs: $(PROOFS) ## What takes longer: a year of windows, kills, chaos, hostile input, poison, firmware
+
+bench-page: setup ## Write benchmarks/REPORT.md and the README's figures anew from benchmarks/results
+	$(BIN)/python -m benchmarks.page.write
 
 # FEDTINY_DATA names the data folder; each prints its table and writes benchmarks/results/NAME.json
+bench-device: setup ## From window to alarm on this machine: latency, memory, start (needs no data)
+	$(BIN)/python -m benchmarks.device
+
+bench-flower: setup .venv-flower/.ready ## The same fleet under Flower: seconds, bytes and memory
+	$(BIN)/python -m benchmarks.flower
+
+.venv-flower/.ready: Makefile
+	$(PYTHON) -m venv --clear .venv-flower
+	.venv-flower/bin/pip install -q 'flwr==1.42.*' 'numpy<2'
+	@touch $@
+
+bench-stoll: setup ## The LSTM autoencoders of Stoll 2022 and Ahmad 2020 on the same windows (15 minutes)
+	$(BIN)/python -m benchmarks.stoll
+
+bench-scale: setup ## 100, 1,000 and 5,000 devices on one coordinator (needs no data)
+	$(BIN)/python -m benchmarks.scale
+
 bench-femto: setup ## Detection on FEMTO and gearbox
 	$(BIN)/python -m benchmarks.femto
 
@@ -79,9 +108,6 @@ bench-femto-live: setup ## FEMTO from the first snapshot to the last, as live de
 
 bench-ims: setup ## IMS from its feature tables, beside published figures
 	$(BIN)/python -m benchmarks.ims
-
-bench-latency: setup ## Window to score beside numpy's rfft (needs no data)
-	$(BIN)/python -m benchmarks.latency
 
 bench-soak: setup ## A million windows through an agent: memory, disk, start (needs no data)
 	$(BIN)/python -m benchmarks.soak

@@ -7,7 +7,7 @@ import platform
 import statistics
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedtiny import __version__
+from fedtiny.clock import utc_now
 from fedtiny.errors import ProtocolError
 from fedtiny.federation.aggregators import State
 from fedtiny.federation.combine import Combined, Entry, check_update, combine
@@ -39,12 +40,50 @@ def data_folder() -> Path:
     return Path(folder).resolve()
 
 
-def write_results(name: str, results: dict[str, Any]) -> Path:
-    """Write ``benchmarks/results/<name>.json``."""
+@dataclass(frozen=True)
+class Floor:
+    """A figure that was asked for, and what was measured."""
+
+    what: str
+    figure: float
+    bound: float
+    unit: str = ""
+    at_most: bool = True
+
+    @property
+    def met(self) -> bool:
+        """Whether the figure keeps the bound; one that is not a number does not."""
+        return self.figure <= self.bound if self.at_most else self.figure >= self.bound
+
+    def __str__(self) -> str:
+        sign = "at most" if self.at_most else "at least"
+        unit = f" {self.unit}" if self.unit else ""
+        return f"{'met  ' if self.met else 'SHORT'}  {self.what}: {self.figure:.4g}{unit}, {sign} {self.bound:.4g}"
+
+
+def write_results(name: str, results: Mapping[str, Any], floors: Sequence[Floor] = ()) -> Path:
+    """Write ``benchmarks/results/<name>.json``: the results, the floors and whether each is met, when and where."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps(results, indent=2) + "\n")
+    about: dict[str, Any] = {"versions": versions(), "measured_utc": utc_now()}
+    if floors:
+        about["floors"] = [asdict(floor) | {"met": floor.met} for floor in floors]
+    path.write_text(json.dumps(about | dict(results), indent=2) + "\n")
     return path
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median and tenth and ninetieth percentile of a figure's repetitions, and how many they were."""
+    p10, middle, p90 = (float(p) for p in np.percentile(values, (10, 50, 90)))
+    return {"median": middle, "p10": p10, "p90": p90, "n": len(values)}
+
+
+def processor() -> str:
+    """The processor's own name for itself, and how many cores of it there are."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model"))]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GB"
 
 
 def versions() -> dict[str, str]:
@@ -53,7 +92,8 @@ def versions() -> dict[str, str]:
     return {
         "fedtiny": __version__,
         "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "system": f"{platform.system()} {platform.machine()}",
+        "machine": processor(),
     } | {name: importlib.metadata.version(name) for name in packages}
 
 

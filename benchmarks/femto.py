@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import Array, data_folder, federate, gearbox_fleet, median, versions, write_results
+from benchmarks.common import Array, data_folder, federate, gearbox_fleet, median, write_results
 from fedtiny.config import Config, load_config
 from fedtiny.evaluation import DeviceScores, by_plain_error, by_residuals, by_z_score, figures, split
 from fedtiny.federation.strategies import strategy
@@ -241,7 +241,6 @@ def main() -> None:
         "gearbox_a2": summarise(gear),
         "gearbox_by_seed": gear,
         "how_chosen": CHOSEN,
-        "versions": versions(),
     }
     written = write_results("femto", results)
     show(results)

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import data_folder, versions, write_results
+from benchmarks.common import data_folder, write_results
 from fedtiny.broker import EmbeddedBroker
 from fedtiny.config import load_config
 from fedtiny.protocol import codec, topics
@@ -192,7 +192,6 @@ def main() -> None:
         "median": {key: statistics.median(seed["summary"][key] for seed in seeds) for key in keys},
         "seeds": list(SEEDS),
         "by_seed": seeds,
-        "versions": versions(),
     }
     show(results)
     print(f"\nwritten: {os.path.relpath(write_results('femto_live', results))}")

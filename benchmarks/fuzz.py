@@ -27,7 +27,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import versions, write_results
+from benchmarks.common import write_results
 from benchmarks.fuzz_live import run_live
 from benchmarks.fuzz_messages import Generator, Hostile
 from benchmarks.fuzz_receivers import FLEETS, Fleet, Receivers, prepare, settings_of
@@ -193,7 +193,7 @@ def main() -> None:
             subprocess.run([sys.executable, *train], check=True)
         tallies = run_codec(asked.messages, folder, release, asked.seed) if asked.messages else []
         live = run_live(asked.live, folder, release, asked.seed) if asked.live else {}
-    found = {"versions": versions(), "seed": asked.seed, "in_process": summary(tallies), "live": live}
+    found = {"seed": asked.seed, "in_process": summary(tallies), "live": live}
     print(json.dumps(found, indent=2))
     wrong = sum(map(len, (found["in_process"]["wrong"], live.get("wrong", ()))))
     if asked.messages == MESSAGES and asked.live == LIVE:

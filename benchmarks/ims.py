@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import Array, data_folder, versions, write_results
+from benchmarks.common import Array, data_folder, write_results
 from benchmarks.rules import (
     Alarms,
     alarms,
@@ -208,7 +208,7 @@ def main() -> None:
     tests = {run.name: summarise(run, by_seed[run.name]) for run in RUNS}
     show(tests)
     results = {"references": REFERENCES, "tests": tests, "by_seed": by_seed, "seeds": list(SEEDS)}
-    results |= {"false_alarm_rate": Edge().window_rate, "how_chosen": CHOSEN, "versions": versions()}
+    results |= {"false_alarm_rate": Edge().window_rate, "how_chosen": CHOSEN}
     print(f"\nwritten: {write_results('ims', results).name}")
 
 

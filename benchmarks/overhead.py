@@ -19,7 +19,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import versions, write_results
+from benchmarks.common import write_results
 from benchmarks.observer import Observer
 from benchmarks.site import FLEET, Site, train_release
 from fedtiny.child import stop_child
@@ -118,7 +118,7 @@ def main() -> None:
             f"{AGENTS} agents, {one['rounds']} rounds, {one['rounds_overtaken']} of them overtaken by the next"
         )
     print(f"      Flower 1.41: median {FLOWER_S} s with 2 clients")
-    context: dict[str, Any] = {"versions": versions(), "load": os.getloadavg(), "agents": AGENTS}
+    context: dict[str, Any] = {"load": os.getloadavg(), "agents": AGENTS}
     print(write_results("overhead", context | results | {"flower_median_s": FLOWER_S}))
     if any(one["median_s"] >= AIM_S for one in results.values()):
         sys.exit("SHORT: a round takes too long")

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.common import Tamper, buffered, data_folder, rounds_of, versions, write_results
+from benchmarks.common import Tamper, buffered, data_folder, rounds_of, write_results
 from benchmarks.femto import Fleet
 from fedtiny.config import load_config
 from fedtiny.errors import FedTinyError
@@ -189,7 +189,6 @@ def main() -> None:
         "honest_fleets_left_out_of": honest,
         "hostile": [seed["hostile"] for seed in seeds],
         "rounds": load_config(None).coordinator.rounds,
-        "versions": versions(),
     }
     written = write_results("poison", results)
     show(rows)

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import versions, write_results
+from benchmarks.common import write_results
 from fedtiny.broker import EmbeddedBroker
 from fedtiny.config import load_config
 from fedtiny.protocol import codec, topics
@@ -190,7 +190,6 @@ def main() -> None:
             coordinator.wait()
             watcher.stop()
             broker.stop()
-    results["versions"] = versions()
     show(results)
     print(f"\nwritten: {os.path.relpath(write_results('soak', results))}")
 

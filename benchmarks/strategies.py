@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import Array, buffered, data_folder, median, rounds_of, versions, write_results
+from benchmarks.common import Array, buffered, data_folder, median, rounds_of, write_results
 from benchmarks.femto import Fleet
 from fedtiny.config import load_config
 from fedtiny.federation.strategies import BUILT_IN, strategy
@@ -95,7 +95,7 @@ def main() -> None:
         method: {str(rounds): median([seed[method][str(rounds)] for seed in seeds]) for rounds in ROUNDS}
         for method in seeds[0]
     }
-    written = write_results("strategies", {"rows": rows, "seeds": list(SEEDS), "versions": versions()})
+    written = write_results("strategies", {"rows": rows, "seeds": list(SEEDS)})
     for figure in FIGURES:
         print(f"\n{figure}, after rounds")
         print(f"{'':32}" + "".join(f"{rounds:>10}" for rounds in ROUNDS))
