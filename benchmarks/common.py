@@ -7,10 +7,12 @@ import platform
 import statistics
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +30,7 @@ from fedtiny.signal.fleet import FleetData, Machine
 from fedtiny.signal.recording import Recording
 
 Array = NDArray[np.float32]
+Result = TypeVar("Result")
 Tamper = Callable[[LocalUpdate], LocalUpdate]
 RESULTS = Path(__file__).parent / "results"
 
@@ -95,6 +98,16 @@ def versions() -> dict[str, str]:
         "system": f"{platform.system()} {platform.machine()}",
         "machine": processor(),
     } | {name: importlib.metadata.version(name) for name in packages}
+
+
+def side_by_side(function: Callable[..., Result], calls: Sequence[tuple[Any, ...]]) -> list[Result]:
+    """``function(*call)`` for each of ``calls``, in their order, a process a core; for what is not timed.
+
+    function: of a module, as every process imports it anew; each has one thread for TensorFlow and numpy.
+    """
+    os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        return [future.result() for future in [pool.submit(function, *call) for call in calls]]
 
 
 def median(rows: list[dict[str, float]]) -> dict[str, float]:

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import Array, data_folder, write_results
+from benchmarks.common import Array, data_folder, side_by_side, write_results
 from benchmarks.rules import (
     Alarms,
     alarms,
@@ -159,6 +159,11 @@ def one_seed(folder: Path, run: Run, seed: int) -> dict[str, Any]:
     }
 
 
+def all_runs(folder: Path, seed: int) -> dict[str, dict[str, Any]]:
+    """``one_seed`` of every run."""
+    return {run.name: one_seed(folder, run, seed) for run in RUNS}
+
+
 def middle(values: Iterable[float | None]) -> float | None:
     """The lower median, no alarm counting as later than any; None: none in the median, or no values."""
     ordered = [float("inf") if value is None else value for value in values]
@@ -204,7 +209,8 @@ def summarise(run: Run, seeds: list[dict[str, Any]]) -> dict[str, Any]:
 def main() -> None:
     """Measure, print, write."""
     folder = data_folder() / "ims"
-    by_seed = {run.name: [one_seed(folder, run, seed) for seed in SEEDS] for run in RUNS}
+    found = side_by_side(all_runs, [(folder, seed) for seed in SEEDS])
+    by_seed = {run.name: [seed[run.name] for seed in found] for run in RUNS}
     tests = {run.name: summarise(run, by_seed[run.name]) for run in RUNS}
     show(tests)
     results = {"references": REFERENCES, "tests": tests, "by_seed": by_seed, "seeds": list(SEEDS)}
