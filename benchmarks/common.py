@@ -33,6 +33,15 @@ Array = NDArray[np.float32]
 Result = TypeVar("Result")
 Tamper = Callable[[LocalUpdate], LocalUpdate]
 RESULTS = Path(__file__).parent / "results"
+COLUMNS = {  # of the tables: in words, and as fedtiny.evaluation calls them
+    "auc_mean": ("AUC, mean of the machines", "per_device_mean"),
+    "auc_min": ("AUC, weakest machine", "per_device_min"),
+    "auc_one_threshold": ("AUC, one threshold for all", "one_threshold"),
+    "false_alarm_rate": ("false alarms", "false_alarm_rate"),
+    "detection_rate": ("detected", "detection_rate"),
+}
+SMALLER = ("false_alarm_rate",)  # is better
+METHODS = ("frozen", "calibrated", "fedavg", "ridge", "fedavg_float", "central", "zscore")
 
 
 def data_folder() -> Path:

@@ -20,6 +20,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import (
+    COLUMNS,
+    METHODS,
+    SMALLER,
     Array,
     Floor,
     data_folder,
@@ -52,15 +55,6 @@ CHOSEN = {
     "rounds": "5: the loss on kept-out local windows moves by less than 1 % after the fourth",
     "network sizes, training": "defaults of the trainer; early stopping on later windows of the base machines",
 }
-COLUMNS = {  # of the tables: in words, and as fedtiny.evaluation calls them
-    "auc_mean": ("AUC, mean of the machines", "per_device_mean"),
-    "auc_min": ("AUC, weakest machine", "per_device_min"),
-    "auc_one_threshold": ("AUC, one threshold for all", "one_threshold"),
-    "false_alarm_rate": ("false alarms", "false_alarm_rate"),
-    "detection_rate": ("detected", "detection_rate"),
-}
-SMALLER = ("false_alarm_rate",)  # is better
-METHODS = ("frozen", "calibrated", "fedavg", "ridge", "fedavg_float", "central", "zscore")
 FLOORS = {
     ("fedavg", "auc_mean"): 0.99,
     ("fedavg", "auc_min"): 0.95,

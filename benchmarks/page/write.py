@@ -1,0 +1,106 @@
+"""``benchmarks/REPORT.md`` and the README's table of figures, from the results files: ``make bench-page``.
+
+``--check`` compares the README's table with what the results say, and writes nothing.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.common import RESULTS
+from benchmarks.page import device, flower, proofs, quality, scale, stoll
+from benchmarks.page.section import Section, table
+from benchmarks.page.style import save
+
+ROOT = RESULTS.parents[1]
+REPORT, PICTURES = ROOT / "benchmarks" / "REPORT.md", ROOT / "benchmarks" / "pictures"
+BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
+SECTIONS: dict[str, tuple[Callable[..., Section], tuple[str, ...]]] = {
+    "device": (device.section, ("device",)),
+    "flower": (flower.section, ("flower",)),
+    "stoll": (stoll.section, ("stoll",)),
+    "scale": (scale.section, ("scale",)),
+    "quality": (quality.section, ("femto", "ims", "strategies")),
+    "proofs": (proofs.section, proofs.FILES),
+}
+
+
+def read(name: str) -> dict[str, Any]:
+    """One results file; a missing one ends the program with the command that makes it."""
+    path = RESULTS / f"{name}.json"
+    if not path.exists():
+        sys.exit(f"{path.relative_to(ROOT)} is missing: make bench-{name}")
+    return dict(json.loads(path.read_text()))
+
+
+def sections() -> dict[str, Section]:
+    """All of them, in the order of the page."""
+    return {name: make(*map(read, files)) for name, (make, files) in SECTIONS.items()}
+
+
+def page(found: dict[str, Section]) -> str:
+    """The page as Markdown; pictures are in ``pictures/`` beside it."""
+    results = {name: read(files[0]) for name, (_, files) in SECTIONS.items()}
+    kept = [floor["met"] for _, files in SECTIONS.values() for name in files for floor in read(name).get("floors", ())]
+    parts = [
+        "# What fedtiny measures\n",
+        "Made by `make bench` from [results](results); every peer ran on the same machine in the same run, unless a "
+        f"line says that its figure is published. Of {len(kept)} figures that were asked for, {sum(kept)} are met; the "
+        "others say **short**.\n",
+        *(f"- [{one.title}](#{_anchor(one.title)}): {one.lead}" for one in found.values()),
+        "",
+    ]
+    for one in found.values():
+        parts += [f"## {one.title}\n", one.body]
+        parts += [
+            f"![{picture.caption}](pictures/{picture.name}.svg)\n\n*{picture.caption}*\n" for picture in one.pictures
+        ]
+    parts += ["## Where and with what\n", _where(results)]
+    return "\n".join(parts)
+
+
+def _anchor(title: str) -> str:
+    return "".join(c for c in title.lower().replace(" ", "-") if c.isalnum() or c == "-")
+
+
+def _where(results: dict[str, dict[str, Any]]) -> str:
+    about = {name: one["versions"] for name, one in results.items()}
+    keys = dict.fromkeys(key for one in about.values() for key in one)
+    rows = [("measured (UTC)", *(one.get("measured_utc", "–")[:16] for one in results.values()))]
+    rows += [(key, *(one.get(key, "–") for one in about.values())) for key in keys]
+    return table(("", *results), rows)
+
+
+def readme_table(found: dict[str, Section]) -> str:
+    """The README's table: figures of the sections, beside those of the peers."""
+    value = {f"{name}.{key}": text for name, one in found.items() for key, text in (one.figures or {}).items()}
+    return table(("", "fedtiny", "beside it"), [[cell.format_map(value) for cell in row] for row in README_ROWS])
+
+
+README_ROWS: tuple[tuple[str, str, str], ...] = ()
+
+
+def main(check: bool) -> None:
+    """Write all, or compare."""
+    found = sections()
+    readme = ROOT / "README.md"
+    before, rest = readme.read_text().split(BEGIN)
+    text = f"{before}{BEGIN}\n{readme_table(found)}{END}{rest.split(END)[1]}"
+    if check:
+        if text != readme.read_text():
+            sys.exit("the README's figures are not those of benchmarks/results: run make bench-page")
+        return
+    readme.write_text(text)
+    PICTURES.mkdir(exist_ok=True)
+    for old in PICTURES.glob("*.svg"):
+        old.unlink()
+    for one in found.values():
+        for picture in one.pictures:
+            save(picture.figure, PICTURES / f"{picture.name}.svg")
+    REPORT.write_text(page(found))
+    print(REPORT.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] == ["--check"])
