@@ -60,11 +60,13 @@ def add(device: str, folder: Path, source: str, years: float) -> None:
 @IN
 @YEARS
 def operator(name: str, folder: Path, years: float) -> None:
-    """Make the folder of one more operator; devices that were added before do not know his key yet."""
+    """Make the folder of one more operator; coordinator and devices that are there do not know his key yet."""
     from fedtiny.provisioning.fleet import add_operator
 
     home = add_operator(folder, name, years=years)
-    click.echo(f"{home}  to the operator; the key under [trust] operator goes to devices that were added before")
+    click.echo(
+        f"{home}  to the operator; the key under [trust] operator to the coordinator and each device that is there"
+    )
 
 
 @fleet.command("renew", epilog="Example: fedtiny fleet renew pump-07")

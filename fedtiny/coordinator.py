@@ -23,6 +23,7 @@ from fedtiny.global_state import FURTHEST, GlobalState
 from fedtiny.identity import client_id
 from fedtiny.intake import Intake, RefusedError
 from fedtiny.ledger import PINNED, Ledger
+from fedtiny.letterbox import Letterbox
 from fedtiny.model.artifact import Release
 from fedtiny.protocol import codec, signing, topics
 from fedtiny.protocol.messages import (
@@ -62,6 +63,7 @@ class Coordinator:
         self._global.start(release)
         self._intake = Intake(config, ledger, aggregation, self._global)
         self._keeper = RoundKeeper(config, ledger, aggregation, self._global, self._publish)
+        self._letterbox = Letterbox(ledger, trust)
         self._desk = Desk(ledger, self._global, self._keeper, self._announce, self._seat)
         self._rejected: Counter[str] = Counter()
         self._seen: set[str] = set()
@@ -80,6 +82,7 @@ class Coordinator:
                 *((topics.fleet_topic(config.fleet, kind), 1) for kind in RETAINED),
                 (topics.update_filter(config.fleet), 1),
                 (topics.device_topic(config.fleet, "+", "status"), 1),
+                (topics.fleet_topic(config.fleet, "command"), 1),
             ],
             will=(topic, codec.encode(FleetStatus(state="offline"))),
             persistent=True,
@@ -96,7 +99,8 @@ class Coordinator:
                 self._take(self._gather())
                 if not self._online and time.monotonic() >= self._listening_from:
                     self._appear()
-                self._desk.work()
+                if self._desk.work():
+                    self._publish("status", codec.encode(self._status()))  # the operator waits for the outcome
                 if self._online:  # nobody could answer, and nobody is waited for, while the broker is away
                     self._adopt()
                     self._keeper.step()
@@ -165,6 +169,8 @@ class Coordinator:
             self._intake.take(topic.device, event.topic, event.payload, self._keeper.rounds)
             self._keeper.rounds.accept(topic.device)
             log.debug("%s answered (%d bytes)", topic.device, len(event.payload))
+        elif topic.kind == "command" and topic.device is None:
+            self._letterbox.take(event.topic, event.payload, retained=event.retained)
         elif event.retained and topic.device is None and topic.kind in RETAINED:
             if self._keys:
                 signing.verify(event.topic, event.payload, [*self._keys])
@@ -277,6 +283,7 @@ class Coordinator:
             pinned=None if pinned is None else int(pinned),
             quarantined=self._ledger.count("quarantined"),
             rejected=dict(self._rejected),
+            last_order=self._desk.last(),
         )
 
     def _publish(self, kind: str, payload: bytes) -> None:

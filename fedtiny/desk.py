@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 
 from fedtiny.clock import utc_now
-from fedtiny.errors import DamagedError, FedTinyError, StorageError
+from fedtiny.errors import ConfigError, DamagedError, FedTinyError, StorageError
 from fedtiny.federation.rounds import State
 from fedtiny.global_state import GlobalState
 from fedtiny.ledger import PINNED, Ledger
@@ -21,6 +21,7 @@ from fedtiny.orders import (
     UnpinHead,
     parse_order,
 )
+from fedtiny.protocol.messages import OrderOutcome
 from fedtiny.round_keeper import RoundKeeper
 
 log = logging.getLogger(__name__)
@@ -40,8 +41,9 @@ class Desk:
         self._ledger, self._global, self._keeper, self._announce, self._seat = ledger, state, keeper, announce, seat
         self._begun = False  # whether an order has changed anything
 
-    def work(self) -> None:
-        """Carry out what lies there, in the order in which it came."""
+    def work(self) -> bool:
+        """Carry out what lies there, in the order in which it came; whether anything did."""
+        worked = False
         while (row := self._ledger.next_order()) is not None:
             self._begun = False
             with self._ledger.transaction():
@@ -56,6 +58,25 @@ class Desk:
             log.info("order %d: %s", row.id, outcome)
             if self._begun and not ok:
                 raise StorageError(f"order {row.id} was taken back: {outcome}")  # what is in memory may be half of it
+            worked = True
+        return worked
+
+    def last(self) -> OrderOutcome | None:
+        """What became of the newest order that was dealt with."""
+        row = self._ledger.last_order()
+        if row is None or row.ok is None:
+            return None
+        try:
+            order = parse_order(row.what)
+        except ConfigError:  # of another version of fedtiny
+            return None
+        return OrderOutcome(
+            order=order.order,
+            command=getattr(order, "command", ""),
+            ok=row.ok,
+            outcome=row.outcome or "",
+            done_utc=row.done_utc or "",
+        )
 
     def _carry_out(self, order: Order) -> str:
         """What came of it, in words."""

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from fedtiny.config import Trust
 from fedtiny.errors import ProtocolError
 from fedtiny.protocol import signing
-from fedtiny.protocol.messages import Command
+from fedtiny.protocol.messages import Command, FleetCommand
 
 COMMANDS = 64  # that are remembered
 
@@ -62,7 +62,7 @@ class Guard:
         self._newest[kind] = number
         self.unsaved = True
 
-    def has_done(self, command: Command) -> bool:
+    def has_done(self, command: Command | FleetCommand) -> bool:
         """Whether it has been carried out; ProtocolError "replay: ..." where that cannot be told any more."""
         if command.id and command.id in (command_id for _, command_id in self._commands):
             return True
@@ -72,7 +72,7 @@ class Guard:
             raise ProtocolError(f"replay: a command older than the last {COMMANDS}")
         return False
 
-    def done(self, command: Command) -> None:
+    def done(self, command: Command | FleetCommand) -> None:
         """Remember that it was carried out, and forget the oldest."""
         if command.id:
             self._commands.append((command.issued_ms if self._operator else 0, command.id))

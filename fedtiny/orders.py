@@ -38,10 +38,11 @@ class RollbackRelease(_Order):
 
 
 class RollbackHead(_Order):
-    """Publish the head of an older revision as a new one."""
+    """Publish the head of an older revision as a new one. command: id of the message that it came by, if any."""
 
     order: Literal["roll back head"] = "roll back head"
     revision: Count
+    command: str = ""
 
 
 class PinHead(_Order):

@@ -27,6 +27,11 @@ class Orders(Database):
         """An order that was given."""
         return _row(self.execute("SELECT * FROM orders WHERE id = ?", order_id)[0])
 
+    def last_order(self) -> OrderRow | None:
+        """The newest order that was carried out or refused."""
+        rows = self.execute("SELECT * FROM orders WHERE ok IS NOT NULL ORDER BY id DESC LIMIT 1")
+        return _row(rows[0]) if rows else None
+
     def setting(self, key: str) -> str | None:
         """A setting; None where it is not set."""
         rows = self.execute("SELECT value FROM settings WHERE key = ?", key)

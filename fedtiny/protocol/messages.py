@@ -131,6 +131,16 @@ class UpdateMessage(Message):
     loss_after: Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
+class OrderOutcome(Message):
+    """What became of an operator's order. command: id of the FleetCommand that it came by, where it was one."""
+
+    order: str
+    command: str = ""
+    ok: bool
+    outcome: str
+    done_utc: str
+
+
 class FleetStatus(Message):
     """``global/status``: one roll-up of the fleet by the coordinator; its will says offline."""
 
@@ -142,6 +152,7 @@ class FleetStatus(Message):
     pinned: Count | None = None
     quarantined: Count = 0
     rejected: dict[str, Count] = {}
+    last_order: OrderOutcome | None = None
 
 
 class HealthReport(Message):
@@ -302,5 +313,18 @@ class Command(Message):
     """
 
     action: Literal["acknowledge", "re-baseline"]
+    id: Annotated[str, StringConstraints(max_length=64)] = ""
+    issued_ms: Count = 0
+
+
+class FleetCommand(Message):
+    """``global/command``: what an operator asks of the coordinator.
+
+    roll-back: publish the head of an older ``revision`` of the current release as a new one. id, issued_ms: as in
+    Command.
+    """
+
+    action: Literal["roll-back"]
+    revision: Count
     id: Annotated[str, StringConstraints(max_length=64)] = ""
     issued_ms: Count = 0

@@ -1,6 +1,6 @@
 """Topic names of a fleet: build them and take them apart.
 
-fedtiny/v1/<fleet>/global/{release,head,round,status}
+fedtiny/v1/<fleet>/global/{release,head,round,status,command}
 fedtiny/v1/<fleet>/up/<shard>/<device>/update
 fedtiny/v1/<fleet>/device/<device>/{status,score,alarm,command}
 """
@@ -13,7 +13,7 @@ from fedtiny.errors import ConfigError, ProtocolError
 
 ROOT = "fedtiny/v1"
 ID_PATTERN = r"[a-z0-9][a-z0-9_-]{0,62}"
-GLOBAL_KINDS = ("release", "head", "round", "status")
+GLOBAL_KINDS = ("release", "head", "round", "status", "command")
 DEVICE_KINDS = ("status", "score", "alarm", "command")
 CBOR_KINDS = ("release", "head", "update")  # the others are JSON
 
@@ -58,7 +58,7 @@ def parse(topic: str) -> Topic:
 
 
 def fleet_topic(fleet: str, kind: str) -> str:
-    """Topic of one retained global message, e.g. ``fedtiny/v1/plant/global/head``."""
+    """Topic of one kind of global message, e.g. ``fedtiny/v1/plant/global/head``."""
     return f"{ROOT}/{fleet}/global/{kind}"
 
 

@@ -32,12 +32,16 @@ def rights(role: Role, fleet: str, name: str) -> Rights:
             )
         case "coordinator":
             return Rights(
-                writes=(fleet_topic(fleet, "+"),),
-                reads=(fleet_topic(fleet, "+"), update_filter(fleet), device_topic(fleet, "+", "status")),
+                writes=tuple(fleet_topic(fleet, kind) for kind in ("release", "head", "round", "status")),
+                reads=(
+                    fleet_topic(fleet, "+"),
+                    update_filter(fleet),
+                    *(device_topic(fleet, "+", kind) for kind in ("status", "score", "alarm")),
+                ),
             )
         case "operator":
             return Rights(
-                writes=(device_topic(fleet, "+", "command"),),
+                writes=(device_topic(fleet, "+", "command"), fleet_topic(fleet, "command")),
                 reads=(everything_filter(fleet),),
                 hidden=(f"{ROOT}/{fleet}/up/#",),
             )

@@ -104,8 +104,8 @@ def add_device(
 def add_operator(folder: Path, name: str, *, years: float = YEARS) -> Path:
     """Make the folder of one more operator and return it.
 
-    Devices that were set up before do not know this operator's key: they refuse the operator's commands until it
-    stands under ``operator`` in the ``[trust]`` of their configuration.
+    The coordinator and devices that were set up before do not know this operator's key: they refuse the operator's
+    commands until it stands under ``operator`` in the ``[trust]`` of their configuration.
     """
     check_id(name, "operator")
     if name in RESERVED - {"operator"}:

@@ -31,7 +31,13 @@ from fedtiny.transport import Connected, Disconnected, Received
 FLEET = "plant"
 HEAD, STATUS = fleet_topic(FLEET, "head"), fleet_topic(FLEET, "status")
 EVERYTHING = everything_filter(FLEET)
-COORDINATORS = (HEAD, update_filter(FLEET), device_topic(FLEET, "+", "status"))
+ORDERS = fleet_topic(FLEET, "command")
+COORDINATORS = (
+    HEAD,
+    ORDERS,
+    update_filter(FLEET),
+    *(device_topic(FLEET, "+", kind) for kind in ("status", "score", "alarm")),
+)
 OWN = {"coordinator": STATUS, "operator": device_topic(FLEET, "nobody", "command")}
 
 
@@ -92,7 +98,7 @@ def test_everybody_reaches_what_he_needs(join, until):
     for kind in ("status", "score", "alarm"):
         device.publish(of("pump-07", kind), b"own " + kind.encode(), retain=kind != "score")
         until(operator, b"own " + kind.encode())
-    until(coordinator, b"own status")
+    until(coordinator, b"own alarm")
     device.publish(update("pump-07"), b"a delta")
     until(coordinator, b"a delta")
     coordinator.publish(HEAD, b"a head", retain=True)
@@ -100,13 +106,15 @@ def test_everybody_reaches_what_he_needs(join, until):
         until(reader, b"a head")
     operator.publish(of("pump-07", "command"), b"re-baseline")
     until(device, b"re-baseline")
+    operator.publish(ORDERS, b"roll-back")
+    until(coordinator, b"roll-back")
 
 
 def test_a_device_writes_only_what_is_its_own(join, until, retained):
     operator, coordinator = join("operator", EVERYTHING), join("coordinator", *COORDINATORS)
     device = join("pump-07")
     kinds = ("status", "score", "alarm", "command")
-    forbidden = [fleet_topic(FLEET, kind) for kind in ("release", "head", "round", "status")]
+    forbidden = [fleet_topic(FLEET, kind) for kind in ("release", "head", "round", "status", "command")]
     forbidden += [of("pump-08", kind) for kind in kinds]
     forbidden += [of("pump-07", "command"), update("pump-08"), "fedtiny/v1/other/global/head", "elsewhere"]
     for qos in (0, 1):
@@ -145,12 +153,13 @@ def test_staff_keeps_to_its_own_business(join, until, retained):
     operator, coordinator = join("operator", EVERYTHING), join("coordinator", *COORDINATORS, EVERYTHING)
     device.publish(update("pump-07"), b"a delta", retain=True)
     until(coordinator, b"a delta")
+    coordinator.publish(ORDERS, b"forged order")
     operator.publish(HEAD, b"forged head", retain=True)
     operator.publish(of("pump-07", "status"), b"forged status", retain=True)
     operator.publish(update("pump-07"), b"forged delta")
     operator.publish(of("pump-07", "command"), b"end")
     assert until(device, b"end") == []
-    assert (update("pump-07"), b"a delta") not in until(operator, b"end")
+    assert not {(update("pump-07"), b"a delta"), (ORDERS, b"forged order")} & set(until(operator, b"end"))
     assert retained("operator", EVERYTHING) == []
     assert (update("pump-07"), b"a delta") in retained("coordinator", update_filter(FLEET))
 

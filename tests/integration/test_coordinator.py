@@ -10,6 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from fedtiny.config import Config
 from fedtiny.federation.updates import pack_delta, pack_statistics
 from fedtiny.ledger import Ledger
 from fedtiny.model.artifact import Release, sealed
@@ -17,6 +18,7 @@ from fedtiny.model.head import Statistics, solve, statistics
 from fedtiny.protocol import codec, signing, topics
 from fedtiny.protocol.messages import Base, DeviceStatus, UpdateMessage
 from fedtiny.provisioning.fleet import add_device, init_fleet
+from fedtiny.tell import roll_back
 from fedtiny.transport import Connection, Received
 
 FLEET = "plant"
@@ -154,6 +156,25 @@ def test_an_operator_rolls_the_head_back_pins_it_and_lets_go(watcher, coordinato
     order("head", "unpin")
     watcher.until(lambda t, m: t.kind == "round" and m.round_number > again.round_number, "the next round")
     assert [row["restores"] for row in order("head", "list")] == [0, None, None]
+
+
+def test_an_operator_rolls_the_head_back_from_afar_and_sees_what_came_of_it(watcher, coordinator, devices, broker):
+    coordinator("--rounds", 0, "--quorum", 1)
+    devices.say("a")
+    devices.send("a", watcher.open_round(1))
+    watcher.head(1)
+    for revision, outcome in ((0, "revision 2 brings revision 0 back"), (9, "has no revision 9")):
+        command = roll_back(Config(fleet=FLEET), revision)
+        watcher.connection.publish(command.topic, command.payload)
+        told = watcher.until(
+            lambda t, m, wanted=command.id: (
+                t.kind == "status" and t.device is None and m.last_order and m.last_order.command == wanted
+            ),
+            "what became of the order",
+        ).last_order
+        assert (told.ok, told.order) == (revision == 0, "roll back head")
+        assert outcome in told.outcome
+    assert watcher.head(2).restores == 0
 
 
 def test_an_operator_publishes_another_release_and_rolls_it_back(
