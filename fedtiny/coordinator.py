@@ -25,6 +25,7 @@ from fedtiny.intake import Intake, RefusedError
 from fedtiny.ledger import PINNED, Ledger
 from fedtiny.letterbox import Letterbox
 from fedtiny.model.artifact import Release
+from fedtiny.notify import Notifier
 from fedtiny.protocol import codec, signing, topics
 from fedtiny.protocol.messages import (
     DeviceStatus,
@@ -64,6 +65,7 @@ class Coordinator:
         self._intake = Intake(config, ledger, aggregation, self._global)
         self._keeper = RoundKeeper(config, ledger, aggregation, self._global, self._publish)
         self._letterbox = Letterbox(ledger, trust)
+        self._notifier = Notifier()
         self._desk = Desk(ledger, self._global, self._keeper, self._announce, self._seat)
         self._rejected: Counter[str] = Counter()
         self._seen: set[str] = set()
@@ -96,6 +98,7 @@ class Coordinator:
         self._connection.start()
         try:
             while not stop.is_set():
+                self._notifier.alive()
                 self._take(self._gather())
                 if not self._online and time.monotonic() >= self._listening_from:
                     self._appear()

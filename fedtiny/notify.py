@@ -1,21 +1,30 @@
-"""Tell systemd how the service is (sd_notify(3)): ready, status, still alive, stopping. Silent where nobody listens."""
+"""Tell who looks after the service how it is: ready, status, still alive, stopping. Silent where nobody listens.
+
+systemd hears it by sd_notify(3). A container's health check looks at the age of a file, whose name is in the
+environment: FEDTINY_HEARTBEAT.
+"""
 
 import os
 import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
+
+BEAT_S = 5.0  # from one touch of the heartbeat file to the next
 
 
 class Notifier:
-    """Sends to the socket that systemd names in the environment; ``alive`` keeps its watchdog (WatchdogSec) quiet."""
+    """Says ``alive`` to systemd's watchdog (WatchdogSec) and to the heartbeat file, the rest to systemd alone."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         address = os.environ.get("NOTIFY_SOCKET", "")
         self._address = "\0" + address[1:] if address.startswith("@") else address
         watched = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         self._period_s = int(os.environ.get("WATCHDOG_USEC", "0")) / 2e6 if watched else 0.0
-        self._clock, self._next = clock, 0.0
+        heartbeat = os.environ.get("FEDTINY_HEARTBEAT")
+        self._heartbeat = Path(heartbeat) if heartbeat else None
+        self._clock, self._next, self._next_beat = clock, 0.0, 0.0
 
     def ready(self) -> None:
         """The service does its work; units that wait for it may start."""
@@ -27,9 +36,14 @@ class Notifier:
 
     def alive(self) -> None:
         """Call often, from the loop that must not hang: pings at half of the watchdog's time, else costs nothing."""
-        if self._period_s and (now := self._clock()) >= self._next:
+        now = self._clock()
+        if self._period_s and now >= self._next:
             self._next = now + self._period_s
             self._send("WATCHDOG=1")
+        if self._heartbeat and now >= self._next_beat:
+            self._next_beat = now + BEAT_S
+            with suppress(OSError):  # then the check fails, and says so
+                self._heartbeat.touch()
 
     def stopping(self) -> None:
         """The service has begun to end."""

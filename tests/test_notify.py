@@ -20,7 +20,7 @@ def systemd(request, monkeypatch, tmp_path):
 
 @pytest.fixture
 def alone(monkeypatch):
-    for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
+    for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "FEDTINY_HEARTBEAT"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -55,7 +55,23 @@ def test_the_watchdog_of_another_process_is_left_alone(alone, systemd, monkeypat
     assert systemd.recv(1024) == b"STATUS=end"
 
 
+def test_the_heartbeat_file_is_touched_from_time_to_time(alone, monkeypatch, tmp_path):
+    beat = tmp_path / "alive"
+    monkeypatch.setenv("FEDTINY_HEARTBEAT", str(beat))
+    times = iter([100.0, 104.0, 105.0])
+    notifier = Notifier(clock=lambda: next(times))
+    touched = []
+    for _ in range(3):
+        notifier.alive()
+        touched.append(beat.exists())
+        beat.unlink(missing_ok=True)
+    assert touched == [True, False, True]
+
+
 def test_nobody_listens(alone, monkeypatch, tmp_path):
     Notifier().ready()
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
-    Notifier().ready()
+    monkeypatch.setenv("FEDTINY_HEARTBEAT", str(tmp_path / "no folder" / "alive"))
+    notifier = Notifier()
+    notifier.ready()
+    notifier.alive()
