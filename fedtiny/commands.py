@@ -26,9 +26,8 @@ def reference() -> str:
     )
 
 
-def main(check: bool, path: Path) -> int:
-    """Write ``path``, or compare it with what would be written; an exit code."""
-    text = reference()
+def main(check: bool, path: Path, text: str) -> int:
+    """Write ``text`` to ``path``, or compare it with what stands there; an exit code."""
     if not check:
         path.write_text(text)
     elif not path.exists() or path.read_text() != text:
@@ -38,4 +37,4 @@ def main(check: bool, path: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main("--check" in sys.argv, Path(sys.argv[-1])))
+    sys.exit(main("--check" in sys.argv, Path(sys.argv[-1]), reference()))

@@ -1,4 +1,4 @@
-"""What the settings of a device are for, in the words that its operator reads, and examples where there is no default.
+"""What the settings are for, in the words that operators read, and examples where there is no default.
 
 Keys are those of ``fedtiny.toml``; ``source.<kind>.<name>`` goes before ``source.<name>``.
 """
@@ -64,6 +64,10 @@ REASONS: dict[str, str] = {
     "source.rows.path": "The table: CSV with a header, a row a snapshot; .gz too.",
     "source.rows.channels": "Columns to use. Not set: all.",
     "source.rows.sample_rate_hz": "Rows a second, in Hz.",
+    "metrics": "Figures for Prometheus. They tell this device's id and how its machine does to whoever can reach the "
+    "port.",
+    "metrics.host": "Address to listen on. 127.0.0.1: this computer alone; 0.0.0.0: every network that it is in.",
+    "metrics.port": "TCP port to listen on; 9465 is usual. It needs: pip install 'fedtiny[metrics]'. Not set: off.",
     "edge": "The agent.",
     "edge.runtime": "What runs the model: litert, tflite (tflite-runtime), or auto: the first of them that is "
     "installed.",
@@ -86,6 +90,40 @@ REASONS: dict[str, str] = {
     "than the fleet's.",
     "edge.evidence_files": "Alarms whose windows are kept in the state folder; then the oldest goes. 0: none.",
     "edge.score_every": "Windows that one published summary of scores stands for. Fewer mean more traffic.",
+    "signal": "How a signal becomes features, when a release is trained; devices read it from the release.",
+    "signal.feature": "log-band-energies: from samples. given: the data are rows of ready-made features.",
+    "signal.window": "Samples of a window. Not set: the power of two next above 0.16 s, between 128 and 8,192, or a "
+    "whole recording where that is shorter.",
+    "signal.hop": "Samples from one window to the next. Not set: half a window; a whole one where it is a recording.",
+    "signal.bands": "Bands of a channel. Not set: a quarter of the window's samples, at most 64.",
+    "train": "The autoencoder, when a release is trained.",
+    "train.hidden": "Units of the hidden layers. Not set: half of the features, an eighth, half: [64, 16, 64] for two "
+    "channels of 64 bands.",
+    "train.epochs": "Epochs, at most.",
+    "train.patience": "Epochs without a better validation loss that end the training.",
+    "train.batch_size": "Windows of a batch, at least: an epoch has at most 32 batches.",
+    "train.learning_rate": "Of Adam, at the beginning.",
+    "train.validation_share": "Share of each base machine's normal windows, the latest, that nothing is trained on.",
+    "train.seed": "Of the training, and of the simulator; the same seed gives the same release on the same computer.",
+    "coordinator": "Rounds: when they open and close, and how updates become a head.",
+    "coordinator.strategy": "How updates become a head: fedavg, fedavgm, fedadam, fedyogi, median, trimmed-mean, krum, "
+    "multi-krum, clipping, ridge, or one of your own.",
+    "coordinator.options": "Options of the strategy, by name.",
+    "coordinator.mode": "rounds: all, or invite of them, are asked and waited for. buffered: updates are taken as they "
+    "come, and every quorum of them makes a head.",
+    "coordinator.rounds": "Rounds on the same data. 0: no end.",
+    "coordinator.new_windows": "New normal windows in the fleet that begin the rounds again. 0: never.",
+    "coordinator.quorum": "Fewest updates that make a head. Below four nothing is screened.",
+    "coordinator.devices": "Fewest ready devices to open a round. Not set: the quorum.",
+    "coordinator.invite": "Devices asked in a round, drawn anew each time. Not set: all.",
+    "coordinator.min_examples": "Fewest windows that an update must be fitted on.",
+    "coordinator.max_staleness": "Revisions that an update may be behind. Not set: 0 in mode rounds, 10 in buffered.",
+    "coordinator.deadline_s": "Longest that a round may take, in seconds.",
+    "coordinator.pause_s": "Seconds from the end of a round to the next.",
+    "coordinator.proximal": "Pull of a device's step towards the global head. More: smaller, safer steps.",
+    "coordinator.screening": "Whether updates that stand apart from the others are left out.",
+    "coordinator.strikes": "Updates left out in a row that put a device into quarantine.",
+    "coordinator.history_days": "Days that alarms are remembered for; scores and resources for at most 35 of them.",
 }
 
 EXAMPLES: dict[str, Any] = {
@@ -101,6 +139,7 @@ EXAMPLES: dict[str, Any] = {
     "trust.devices": "devices-ca.pem",
     "trust.key": "key.pem",
     "trust.certificate": "certificate.pem",
+    "metrics.port": 9465,
     "edge.false_alarms_per_month": 1,
     "edge.every_s": 10,
     "source.sample_rate_hz": 3200,

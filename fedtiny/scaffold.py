@@ -28,7 +28,7 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 def source_kinds() -> tuple[str, ...]:
     """The kinds of ``[source]`` that there are."""
-    return tuple(_sources())
+    return tuple(source_models())
 
 
 def write_config(path: Path, given: Mapping[str, Any] = NOTHING, source: str = "replay") -> Config:
@@ -50,8 +50,8 @@ def write_config(path: Path, given: Mapping[str, Any] = NOTHING, source: str = "
 
 def render(given: Mapping[str, Any] = NOTHING, source: str = "replay") -> str:
     """The file's text. ``given``: values by key ("device", "broker.host"); all others stand at their defaults."""
-    if source not in _sources():
-        raise ConfigError(f"source kind {source!r}, expected one of {', '.join(_sources())}")
+    if source not in source_models():
+        raise ConfigError(f"source kind {source!r}, expected one of {', '.join(source_models())}")
     given = {**given, "source.kind": source}
     lines = [HEADER.rstrip(), *_settings(Config, given)]
     for name, field in Config.model_fields.items():
@@ -59,7 +59,7 @@ def render(given: Mapping[str, Any] = NOTHING, source: str = "replay") -> str:
             continue
         if name == "source":
             lines += _table("source", REASONS[f"source.{source}"])
-            lines += _settings(_sources()[source], given, f"source.{source}", "source")
+            lines += _settings(source_models()[source], given, f"source.{source}", "source")
         else:
             lines += _table(name, REASONS[name])
             lines += _settings(models(field.annotation)[0], given, name)
@@ -73,7 +73,8 @@ def models(annotation: Any) -> list[type[BaseModel]]:
     return [model for part in get_args(annotation) for model in models(part)]
 
 
-def _sources() -> dict[str, type[BaseModel]]:
+def source_models() -> dict[str, type[BaseModel]]:
+    """The models of ``[source]`` by their kind."""
     found = models(Config.model_fields["source"].annotation)
     return {get_args(model.model_fields["kind"].annotation)[0]: model for model in found}
 
