@@ -250,7 +250,8 @@ class Coordinator(_Section):
     ``rounds``: how many on the same data, 0 for no end; they begin again when the fleet has ``new_windows`` more, 0
     for never. ``max_staleness``: how many revisions behind an update may be; 0 in mode ``rounds`` and 10 in mode
     ``buffered`` unless given. ``screening``: leave out updates that stand apart from the others; ``strikes`` of
-    them put a device into quarantine. ``options``: of the strategy.
+    them put a device into quarantine. ``options``: of the strategy. ``history_days``: that alarms are remembered for;
+    scores and resources are for at most 35 of them.
     """
 
     strategy: Annotated[str, Field(pattern=rf"^{ID_PATTERN}$")] = "fedavg"
@@ -268,6 +269,7 @@ class Coordinator(_Section):
     proximal: Annotated[float, Field(ge=1e-6, le=1e6)] = 0.3
     screening: bool = True
     strikes: Positive = 3
+    history_days: Annotated[int, Field(ge=1, le=3660)] = 400
 
     @property
     def staleness(self) -> int:

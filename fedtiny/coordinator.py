@@ -20,6 +20,7 @@ from fedtiny.errors import ConfigError, ProtocolError, ReleaseError, StorageErro
 from fedtiny.federation.rounds import State, Watching
 from fedtiny.federation.strategies import strategy
 from fedtiny.global_state import FURTHEST, GlobalState
+from fedtiny.history import History
 from fedtiny.identity import client_id
 from fedtiny.intake import Intake, RefusedError
 from fedtiny.ledger import PINNED, Ledger
@@ -62,6 +63,7 @@ class Coordinator:
         self._keys = {*trust.coordinator, *own}
         self._global = GlobalState(config.fleet, ledger, key)
         self._global.start(release)
+        self._history = History(ledger, settings.history_days)
         self._intake = Intake(config, ledger, aggregation, self._global)
         self._keeper = RoundKeeper(config, ledger, aggregation, self._global, self._publish)
         self._letterbox = Letterbox(ledger, trust)
@@ -83,7 +85,7 @@ class Coordinator:
             subscriptions=[
                 *((topics.fleet_topic(config.fleet, kind), 1) for kind in RETAINED),
                 (topics.update_filter(config.fleet), 1),
-                (topics.device_topic(config.fleet, "+", "status"), 1),
+                *((topics.device_topic(config.fleet, "+", kind), 1) for kind in ("status", "score", "alarm")),
                 (topics.fleet_topic(config.fleet, "command"), 1),
             ],
             will=(topic, codec.encode(FleetStatus(state="offline"))),
@@ -109,6 +111,7 @@ class Coordinator:
                     self._keeper.step()
                 self._flush()
                 self._send()
+            self._history.flush(all_of_it=True)
         finally:
             self._outgoing = [("status", codec.encode(FleetStatus(state="offline")))]  # the ledger may lack the rest
             try:
@@ -167,11 +170,14 @@ class Coordinator:
                 raise RefusedError("foreign", "the status names another device than its topic")
             self._seen.add(topic.device)
             self._unsaved[topic.device] = status.model_dump_json()
+            self._history.take_status(status)
             self._take_seat(status)
         elif topic.kind == "update" and topic.device:
             self._intake.take(topic.device, event.topic, event.payload, self._keeper.rounds)
             self._keeper.rounds.accept(topic.device)
             log.debug("%s answered (%d bytes)", topic.device, len(event.payload))
+        elif topic.kind in ("score", "alarm"):
+            self._history.take(topic, event.payload, late=event.qos > 0)
         elif topic.kind == "command" and topic.device is None:
             self._letterbox.take(event.topic, event.payload, retained=event.retained)
         elif event.retained and topic.device is None and topic.kind in RETAINED:
@@ -273,6 +279,7 @@ class Coordinator:
             now_utc = utc_now()
             self._ledger.saw({device: (now_utc, status) for device, status in self._unsaved.items()})
             self._unsaved.clear()
+        self._history.flush()
         self._publish("status", codec.encode(self._status()))
 
     def _status(self) -> FleetStatus:

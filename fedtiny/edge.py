@@ -599,6 +599,7 @@ class Agent:
             device=device.name,
             first=self._span_first,
             count=len(scores),
+            over=sum(ratio >= 1 for ratio in ratios),
             last=scores[-1],
             mean=sum(scores) / len(scores),
             max=max(scores),

@@ -7,18 +7,22 @@ from pathlib import Path
 
 from fedtiny.errors import StorageError
 from fedtiny.ledger.devices import Devices
+from fedtiny.ledger.history import Histories
 from fedtiny.ledger.objects import Objects
 from fedtiny.ledger.orders import Orders
 from fedtiny.ledger.releases import Releases
 from fedtiny.ledger.rounds import Rounds
 from fedtiny.ledger.rows import (
     PINNED,
+    AlarmRow,
     DeviceRow,
     Fate,
     OrderRow,
     ReleaseRow,
+    ResourceRow,
     RevisionRow,
     RoundRow,
+    ScoreRow,
     Standing,
     UpdateRow,
 )
@@ -26,19 +30,22 @@ from fedtiny.ledger.updates import Updates
 
 __all__ = [
     "PINNED",
+    "AlarmRow",
     "DeviceRow",
     "Fate",
     "Ledger",
     "OrderRow",
     "ReleaseRow",
+    "ResourceRow",
     "RevisionRow",
     "RoundRow",
+    "ScoreRow",
     "Standing",
     "UpdateRow",
 ]
 
 
-class Ledger(Releases, Rounds, Updates, Devices, Orders):
+class Ledger(Releases, Rounds, Updates, Devices, Orders, Histories):
     """What a coordinator must never forget; see ``fedtiny.ledger.database`` for its errors and promises.
 
     The coordinator opens it under the lock of its folder. A guest is any other process: it reads, and gives orders.

@@ -109,3 +109,57 @@ class OrderRow:
     done_utc: str | None
     ok: bool | None
     outcome: str | None
+
+
+@dataclass(frozen=True)
+class AlarmRow:
+    """What a device said of an alarm. received_utc: by our clock; at_utc, raised_utc: by the device's.
+
+    bands: JSON, as in ``protocol.messages.Alarm``, those with the largest shares.
+    """
+
+    device: str
+    received_utc: str
+    at_utc: str
+    raised_utc: str
+    epoch: str
+    number: int
+    kind: str
+    state: str
+    reason: str
+    window: int
+    score: float | None
+    threshold: float | None
+    point: str
+    bands: str
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """Scores of a device from ``start`` on (seconds since 1970), rolled up.
+
+    over: windows that reached the threshold. share: the largest score as a share of the threshold that it stood under.
+    """
+
+    start: int
+    device: str
+    windows: int
+    over: int
+    mean: float
+    largest: float
+    share: float | None
+    threshold: float | None
+    level: float | None
+
+
+@dataclass(frozen=True)
+class ResourceRow:
+    """The largest of what a device said of its computer from ``start`` on (seconds since 1970)."""
+
+    start: int
+    device: str
+    peak_rss_mb: float | None
+    cpu_share: float | None
+    temperature_c: float | None
+    lag_s: float | None
+    throttled: int

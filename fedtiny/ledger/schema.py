@@ -91,4 +91,22 @@ DROP TABLE rounds_1;
 DROP TABLE revisions_1;
 """
 
-STEPS = (BEGINNING, FATES)
+# What devices have said over time. Times in seconds since 1970 are the coordinator's, as are received_utc; at_utc and
+# raised_utc are a device's own word. Scores and resources begin with the time: what is written together lies together.
+HISTORY = """
+CREATE TABLE alarms (
+  id INTEGER PRIMARY KEY, device TEXT NOT NULL, received_utc TEXT NOT NULL, at_utc TEXT NOT NULL,
+  raised_utc TEXT NOT NULL, epoch TEXT NOT NULL, number INTEGER NOT NULL, kind TEXT NOT NULL, state TEXT NOT NULL,
+  reason TEXT NOT NULL, window INTEGER NOT NULL, score REAL, threshold REAL, point TEXT NOT NULL, bands TEXT NOT NULL,
+  UNIQUE (device, epoch, number, at_utc));
+CREATE INDEX alarms_by_time ON alarms (received_utc);
+CREATE INDEX alarms_by_device ON alarms (device, received_utc);
+CREATE TABLE scores (
+  start INTEGER NOT NULL, device TEXT NOT NULL, windows INTEGER NOT NULL, over INTEGER NOT NULL, mean REAL NOT NULL,
+  largest REAL NOT NULL, share REAL, threshold REAL, level REAL, PRIMARY KEY (start, device)) WITHOUT ROWID;
+CREATE TABLE resources (
+  start INTEGER NOT NULL, device TEXT NOT NULL, peak_rss_mb REAL, cpu_share REAL, temperature_c REAL, lag_s REAL,
+  throttled INTEGER NOT NULL, PRIMARY KEY (start, device)) WITHOUT ROWID;
+"""
+
+STEPS = (BEGINNING, FATES, HISTORY)

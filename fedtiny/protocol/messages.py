@@ -233,13 +233,15 @@ class DeviceStatus(Message):
 class ScoreSummary(Message):
     """``device/<device>/score``: a span of anomaly scores. ``first`` is the number of its first window.
 
-    largest: the span's largest score as a share of the threshold that it stood under. level: mean distance from the
-    baseline, which shows what the machine has changed since it was learned; scores follow slow drift, levels do not.
+    over: windows that reached their threshold. largest: the span's largest score as a share of the threshold that it
+    stood under. level: mean distance from the baseline, which shows what the machine has changed since it was learned;
+    scores follow slow drift, levels do not.
     """
 
     device: Id
     first: Count
     count: Count
+    over: Count = 0
     last: Finite
     mean: Finite
     max: Finite
