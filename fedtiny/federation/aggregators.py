@@ -5,13 +5,11 @@ first), and returns the step to add to the head, float32 (outputs, inputs + 1), 
 arguments are the options of the strategy. One of kind ``statistics`` takes sufficient statistics and the head to
 regularise towards, and returns the new head. All raise ValueError on no updates and on an option out of range.
 
-A float sum depends on its order; an int64 sum of numbers rounded once does not. Whole parts and fractions, these in
-steps of 2^-40, are summed apart: a rounding of 5e-13 beside whole parts of up to 2^50, which 8,000 addends cannot
-overflow. No more than one delta is held at a time.
+A float sum depends on its order; an int64 sum of numbers rounded once does not. They are rounded to steps of 2^-40,
+5e-13, and may be as large as 2^50; 8,000 of those cannot overflow. No more than one delta is held at a time.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +21,9 @@ Array = NDArray[np.float32]
 Double = NDArray[np.float64]
 State = dict[str, Double]
 Updates = Iterable[tuple[Array, int]]
-FRACTION = float(1 << 40)
-LIMIT = float(1 << 50)
+STEP_BITS = 40
+STEPS = float(1 << STEP_BITS)  # in one
+ROOM, LIMIT = float(1 << 22), float(1 << 50)  # the former: of numbers whose steps are added up in one int64
 
 
 def check_range(name: str, value: float, low: float, high: float) -> None:
@@ -33,16 +32,36 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
         raise ValueError(f"{name} {value:g}, expected at least {low:g} and below {high:g}")
 
 
-def _exact(values: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
-    """Whole parts and fractions of ``values``, stacked in front: (2, ...)."""
-    if not np.isfinite(values).all() or np.abs(values).max() > LIMIT:
-        raise ProtocolError(f"update: a weighted number that is not finite or beyond {LIMIT:g}")
-    fractions, whole = np.modf(values.astype(np.float64))
-    return np.stack([whole, np.rint(fractions * FRACTION)]).astype(np.int64)
+class ExactSum:
+    """The sum of float64 arrays of ``shape``, the same to the bit whatever their order."""
 
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._whole, self._steps = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        self._largest = 0.0  # that the number in steps can be
 
-def _value(total: NDArray[np.int64]) -> Double:
-    return total[0] + total[1] / FRACTION
+    def add(self, values: Double) -> None:
+        """Add ``values``; ProtocolError for one that is not finite or beyond ``LIMIT``."""
+        largest = max(float(values.max()), -float(values.min()))
+        if not largest <= LIMIT:  # so that NaN is one of them
+            raise ProtocolError(f"update: a weighted number that is not finite or beyond {LIMIT:g}")
+        if largest > ROOM:
+            whole = np.trunc(values)
+            self._whole += whole.astype(np.int64)
+            values, largest = values - whole, 1.0
+        if self._largest + largest > ROOM:
+            self._carry()
+        self._steps += np.rint(values * STEPS).astype(np.int64)
+        self._largest += largest
+
+    def value(self) -> Double:
+        """The sum so far."""
+        self._carry()
+        return self._whole + self._steps / STEPS
+
+    def _carry(self) -> None:
+        self._whole += self._steps >> STEP_BITS
+        self._steps &= (1 << STEP_BITS) - 1
+        self._largest = 1.0
 
 
 def weighted_mean(updates: Updates) -> Double:
@@ -51,12 +70,12 @@ def weighted_mean(updates: Updates) -> Double:
     for delta, count in updates:
         if count <= 0:
             raise ValueError(f"weight {count}, expected a positive number of examples")
-        addend = _exact(delta.astype(np.float64) * count)
-        total = addend if total is None else total + addend
+        total = total or ExactSum(delta.shape)
+        total.add(delta.astype(np.float64) * count)
         weight += count
     if total is None:
         raise ValueError("no updates to aggregate")
-    return _value(total) / weight
+    return total.value() / weight
 
 
 def fedavg(updates: Updates, state: State) -> tuple[Array, State]:
@@ -140,9 +159,10 @@ def ridge(updates: Iterable[Statistics], anchor: Array, *, pull: float = 0.01) -
     gram = cross = None
     count = 0
     for data in updates:
-        g, c = _exact(data.gram), _exact(data.cross)
-        gram, cross = (g, c) if gram is None or cross is None else (gram + g, cross + c)
+        gram, cross = gram or ExactSum(data.gram.shape), cross or ExactSum(data.cross.shape)
+        gram.add(data.gram)
+        cross.add(data.cross)
         count += data.count
     if gram is None or cross is None:
         raise ValueError("no updates to aggregate")
-    return solve(Statistics(_value(gram), _value(cross), count), anchor, pull)
+    return solve(Statistics(gram.value(), cross.value(), count), anchor, pull)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedtiny.errors import ProtocolError, ReleaseError
-from fedtiny.federation.aggregators import State, fedavg
+from fedtiny.federation.aggregators import State
 from fedtiny.federation.local import LocalUpdate
 from fedtiny.federation.robust import krum
 from fedtiny.federation.screening import AGREEMENT, TINY, Contribution, Verdict, check_statistics, norm, screen
@@ -20,7 +20,6 @@ Array = NDArray[np.float32]
 WIDEST = 4.0  # by which a head may widen or narrow the output range: one wild update must not blind all devices
 ALONE = 0.1  # pull towards zero of the head that statistics are judged by
 WORST = 1e12  # a loss, mean squared error of numbers of order 1: beyond it a round's mean would be infinite
-FEDAVG = Strategy("fedavg", "delta", {}, fedavg)
 
 
 @dataclass(frozen=True)
@@ -83,10 +82,15 @@ def combine(
         else:
             parts = (_limited_statistics(entry, head, verdict) for entry in kept())
             weights = strategy.function(parts, anchor, **strategy.options)
-        widest = min(WIDEST * max(-head.output_min, head.output_max), verdict.output)
-        low = min(*(low for low, _ in ranges), head.output_min / WIDEST)
-        high = max(*(high for _, high in ranges), head.output_max / WIDEST)
-        return Combined(Head(weights, max(low, -widest), min(high, widest)), state, left_out)
+        return Combined(_head(weights, ranges, head, verdict.output), state, left_out)
+
+
+def _head(weights: Array, ranges: list[tuple[float, float]], head: Head, output: float) -> Head:
+    """``weights`` with an output range that covers ``ranges`` and stays near that of ``head`` and within ``output``."""
+    widest = min(WIDEST * max(-head.output_min, head.output_max), output)
+    low = min(*(low for low, _ in ranges), head.output_min / WIDEST)
+    high = max(*(high for _, high in ranges), head.output_max / WIDEST)
+    return Head(weights, max(low, -widest), min(high, widest))
 
 
 def check_update(strategy: Strategy, update: LocalUpdate, head: Head, anchor: Array) -> None:
@@ -96,11 +100,12 @@ def check_update(strategy: Strategy, update: LocalUpdate, head: Head, anchor: Ar
         raise ProtocolError(f"update: a loss beyond {WORST:g}")
     if update.output_max - update.output_min < NARROWEST:
         raise ProtocolError(f"update: output range [{update.output_min:g}, {update.output_max:g}] is empty")
-    alone = FEDAVG if strategy.kind == "delta" else strategy
     try:
-        if alone.kind == "statistics":
+        if strategy.kind == "statistics":
             check_statistics(_statistics(entry, head))
-        combine(alone, lambda: [entry], head, anchor, {}, screening=False)
+            combine(strategy, lambda: [entry], head, anchor, {}, screening=False)
+        else:
+            _head(head.weights + _delta(entry, head), [(update.output_min, update.output_max)], head, math.inf)
     except (ReleaseError, ValueError) as error:
         raise ProtocolError(f"update: makes no head: {error}") from None
 

@@ -26,6 +26,7 @@ from fedtiny.errors import ProtocolError
 from fedtiny.model.head import Statistics
 
 Array = NDArray[np.float32]
+Double = NDArray[np.float64]
 FEWEST = 4
 LIMIT = 3.0  # times the cohort's median: norm, output and weight count up to that
 APART = 8.0  # times the cohort's median: norm, output or power beyond that is left out
@@ -62,11 +63,15 @@ class Verdict:
 
 
 def screen(cohort: Callable[[], Iterable[Contribution]], agreement: float = AGREEMENT) -> Verdict:
-    """Judge the updates of ``cohort``, which is run through three times.
+    """Judge the updates of ``cohort``, which is run through up to three times.
 
     agreement: the mean cosine between two of them from which on it is judged where one points.
     """
-    seen = [(c.device, norm(c.delta), c.output, c.power, c.weight) for c in cohort()]
+    seen, total = [], np.zeros(1)
+    for c in cohort():
+        length = norm(c.delta)
+        seen.append((c.device, length, c.output, c.power, c.weight))
+        total = total + _unit(c.delta, length)
     if len(seen) < FEWEST:
         return Verdict({})
     devices, norms, outputs, powers, weights = zip(*seen, strict=True)
@@ -76,20 +81,27 @@ def screen(cohort: Callable[[], Iterable[Contribution]], agreement: float = AGRE
         for device, value in zip(devices, values, strict=True):
             if value > APART * middle > 0:
                 left_out.setdefault(device, f"{what} {value:.4g}, the cohort's median {middle:.4g}")
-    left_out |= _astray(lambda: (c for c in cohort() if c.device not in left_out), agreement)
+    rest = len(seen)
+    if left_out:
+        rest, total = _sum_of_units(c for c in cohort() if c.device not in left_out)
+    if rest >= FEWEST and (float(total @ total) / rest - 1) / (rest - 1) >= agreement:  # mean over all pairs
+        left_out |= _astray((c for c in cohort() if c.device not in left_out), total)
     return Verdict(left_out, *(LIMIT * (median(values) or inf) for values in (norms, outputs, weights)))
 
 
-def _astray(cohort: Callable[[], Iterable[Contribution]], agreement: float) -> dict[str, str]:
-    """Those of ``cohort`` that point away from where the others together point."""
+def _sum_of_units(cohort: Iterable[Contribution]) -> tuple[int, Double]:
+    """How many they are, and the sum of their unit vectors."""
     count, total = 0, np.zeros(1)
-    for c in cohort():
-        count, total = count + 1, total + _unit(c.delta)
-    if count < FEWEST or (float(total @ total) / count - 1) / (count - 1) < agreement:  # mean over all pairs
-        return {}
+    for c in cohort:
+        count, total = count + 1, total + _unit(c.delta, norm(c.delta))
+    return count, total
+
+
+def _astray(cohort: Iterable[Contribution], total: Double) -> dict[str, str]:
+    """Those of ``cohort`` that point away from where the others together point; total: of their unit vectors."""
     found = {}
-    for c in cohort():
-        own = _unit(c.delta)
+    for c in cohort:
+        own = _unit(c.delta, norm(c.delta))
         others = total - own
         cosine = float(own @ others) / max(float(np.linalg.norm(others)), TINY)
         if cosine < AWAY:
@@ -102,8 +114,8 @@ def norm(delta: Array) -> float:
     return float(np.linalg.norm(delta.astype(np.float64)))
 
 
-def _unit(delta: Array) -> NDArray[np.float64]:
-    return delta.astype(np.float64).ravel() / max(norm(delta), TINY)
+def _unit(delta: Array, length: float) -> Double:
+    return delta.astype(np.float64).ravel() / max(length, TINY)
 
 
 def check_statistics(data: Statistics) -> None:
