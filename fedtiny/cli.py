@@ -154,6 +154,7 @@ def edge_check(config_file: Path | None, as_json: bool, **overrides: Any) -> Non
 @click.option("--hold-for-revision", type=click.IntRange(0), default=0, help="Replay: wait for it after learning.")
 @click.option("--scores", type=FILE, help="CSV to append every window's score to.")
 @click.option("--exit-at-end", is_flag=True, help="End with the source instead of serving on.")
+@click.option("--metrics-port", "metrics__port", type=int, help="Serve figures for Prometheus on it.")
 def edge_run(
     config_file: Path | None, hold_for_revision: int, scores: Path | None, exit_at_end: bool, **overrides: Any
 ) -> None:
@@ -243,6 +244,7 @@ def edge_score(
 @click.option("--quorum", "coordinator__quorum", type=int, help="Fewest updates that make a round.")
 @click.option("--devices", "coordinator__devices", type=int, help="Fewest ready devices to open a round.")
 @click.option("--deadline", "coordinator__deadline_s", type=float, help="Longest duration of a round, seconds.")
+@click.option("--metrics-port", "metrics__port", type=int, help="Serve figures for Prometheus on it.")
 def coordinator(config_file: Path | None, release_file: Path | None, **overrides: Any) -> None:
     """Publish a release, run rounds, aggregate, publish better heads.
 

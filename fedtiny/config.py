@@ -285,6 +285,13 @@ class Coordinator(_Section):
         return self
 
 
+class Metrics(_Section):
+    """Where Prometheus may fetch the figures of an agent or of the coordinator; nowhere unless ``port`` is set."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+
+
 def _public_key(value: str) -> str:
     try:
         if len(base64.b64decode(value, validate=True)) == 32:
@@ -326,6 +333,7 @@ class Config(_Section):
     edge: Edge = Edge()
     coordinator: Coordinator = Coordinator()
     trust: Trust = Trust()
+    metrics: Metrics = Metrics()
 
     def state_folder(self, role: str) -> Path:
         """``state``, or ``state/<role>`` below the working directory where it is not set."""

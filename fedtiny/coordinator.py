@@ -17,6 +17,10 @@ from fedtiny.clock import utc_now
 from fedtiny.config import Config
 from fedtiny.desk import Desk
 from fedtiny.errors import ConfigError, ProtocolError, ReleaseError, StorageError, TransportError
+from fedtiny.exposition.coordinator import COORDINATOR
+from fedtiny.exposition.coordinator_snapshot import CoordinatorSnapshot, DeviceState, take_snapshot
+from fedtiny.exposition.latest import Latest
+from fedtiny.exposition.server import exposed
 from fedtiny.federation.rounds import State, Watching
 from fedtiny.federation.strategies import strategy
 from fedtiny.global_state import FURTHEST, GlobalState
@@ -52,8 +56,14 @@ RETRY_S = 5.0  # until a ledger that could not be written is tried again
 class Coordinator:
     """One fleet's coordinator over one connection and one ledger."""
 
-    def __init__(self, config: Config, release: Release | None, ledger: Ledger) -> None:
-        self._config, self._ledger = config, ledger
+    def __init__(
+        self,
+        config: Config,
+        release: Release | None,
+        ledger: Ledger,
+        latest: Latest[CoordinatorSnapshot] | None = None,
+    ) -> None:
+        self._config, self._ledger, self._latest = config, ledger, latest
         trust, settings = config.trust, config.coordinator
         aggregation = strategy(settings.strategy, settings.options)
         key = None if trust.key is None else signing.load_key(trust.key)
@@ -70,7 +80,7 @@ class Coordinator:
         self._notifier = Notifier()
         self._desk = Desk(ledger, self._global, self._keeper, self._announce, self._seat)
         self._rejected: Counter[str] = Counter()
-        self._seen: set[str] = set()
+        self._devices: dict[str, DeviceState] = {}
         self._unsaved: dict[str, str] = {}  # device -> its newest status, JSON
         self._outgoing: list[tuple[str, bytes]] = []
         self._retained: dict[str, bytes] = {}  # what the broker has of the global topics
@@ -102,6 +112,8 @@ class Coordinator:
             while not stop.is_set():
                 self._notifier.alive()
                 self._take(self._gather())
+                if self._latest is not None:
+                    self._latest.offer(self._snapshot)
                 if not self._online and time.monotonic() >= self._listening_from:
                     self._appear()
                 if self._desk.work():
@@ -168,7 +180,7 @@ class Coordinator:
             status = codec.decode(DeviceStatus, event.payload)
             if status.device != topic.device:
                 raise RefusedError("foreign", "the status names another device than its topic")
-            self._seen.add(topic.device)
+            self._devices[topic.device] = DeviceState.of(status)
             self._unsaved[topic.device] = status.model_dump_json()
             self._history.take_status(status)
             self._take_seat(status)
@@ -289,12 +301,16 @@ class Coordinator:
             release_id=self._global.release.id,
             revision=self._global.base.revision,
             round_number=self._keeper.rounds.number,
-            devices=len(self._seen),
+            devices=len(self._devices),
             pinned=None if pinned is None else int(pinned),
             quarantined=self._ledger.count("quarantined"),
             rejected=dict(self._rejected),
             last_order=self._desk.last(),
         )
+
+    def _snapshot(self) -> CoordinatorSnapshot:
+        parts = self._ledger, self._keeper, self._connection
+        return take_snapshot(self._config, *parts, self._devices, self._rejected, online=self._online)
 
     def _publish(self, kind: str, payload: bytes) -> None:
         """Send ``payload`` to a global topic at the end of this turn: when what it says is in the ledger."""
@@ -311,13 +327,13 @@ def run_coordinator(config: Config, release_path: Path | None, stop: threading.E
     """Run the coordinator of ``config.fleet`` until ``stop``; ``release_path``: its release, where it is a new one."""
     release = None if release_path is None else Release.open(release_path)
     folder = config.state_folder("coordinator")
-    with locked(folder):
+    with locked(folder), exposed(config.metrics, COORDINATOR) as latest:
         ledger = Ledger(folder)
         try:
-            coordinator: Coordinator | None = Coordinator(config, release, ledger)
+            coordinator: Coordinator | None = Coordinator(config, release, ledger, latest)
             while not stop.is_set():
                 try:
-                    coordinator = coordinator or Coordinator(config, None, ledger)
+                    coordinator = coordinator or Coordinator(config, None, ledger, latest)
                     coordinator.run(stop)
                 except (StorageError, TransportError) as error:
                     log.error("%s; nothing is lost: going on from the ledger in %.0f s", error, RETRY_S)

@@ -36,6 +36,7 @@ def device_status(
         fresh=device.counters.fresh,
         unknown=device.counters.unknown,
         sensor_faults=device.counters.sensor_faults,
+        alarms={kind: alarm.state for kind, alarm in device.book.standing.items()},
         threshold=thresholds[0] if len(thresholds) == 1 else None,
         points=points,
         interpreter=device.network.interpreter if device.network else "",

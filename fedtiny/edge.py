@@ -25,6 +25,10 @@ from fedtiny.device import Device, Message
 from fedtiny.device_status import Lag, device_status, in_words
 from fedtiny.errors import ConfigError, DataError, ProtocolError, ReleaseError, StorageError
 from fedtiny.evidence import Evidence
+from fedtiny.exposition.agent import AGENT
+from fedtiny.exposition.agent_snapshot import AgentSnapshot
+from fedtiny.exposition.latest import Latest
+from fedtiny.exposition.server import exposed
 from fedtiny.federation.participant import Phase
 from fedtiny.health import HealthMeter
 from fedtiny.identity import client_id
@@ -84,7 +88,7 @@ class Run:
 class Agent:
     """One device at work: its source, its connection, and what it knows."""
 
-    def __init__(self, config: Config, source: Source, run: Run) -> None:
+    def __init__(self, config: Config, source: Source, run: Run, latest: Latest[AgentSnapshot] | None = None) -> None:
         if config.device is None:
             raise ConfigError("device: not set; give this device an id (--device, or device = ... in fedtiny.toml)")
         self._config, self._source, self._run = config, source, run
@@ -125,6 +129,10 @@ class Agent:
         now = time.monotonic()
         self._saved = self._told = self._held = now
         self._scores: Any = None
+        self._latest = latest
+        self._last: Finding | None = None  # that has a score
+        self._last_window: float | None = None  # when it came, monotonic
+        self._busy_s, self._updates = 0.0, 0  # spent on windows; that the broker has taken
 
     def _new_evidence(self) -> Evidence:
         folder = self._config.state_folder(self._device.name) / EVIDENCE
@@ -195,6 +203,8 @@ class Agent:
 
     def _keep_time(self) -> None:
         """What is due by the clock: the store, the status, an alarm that goes on."""
+        if self._latest is not None:
+            self._latest.offer(self._snapshot)
         now = time.monotonic()
         if now - self._saved > SAVE_EVERY_S:
             self._save()
@@ -227,7 +237,10 @@ class Agent:
                 continue
             if self._device.watch is not watch:
                 return  # another release: its windows are other ones
+            started = time.monotonic()
             self._batch(recording, windows[position.windows : position.windows + BATCH])
+            self._last_window = time.monotonic()
+            self._busy_s += self._last_window - started
             self._listen(0.0, stop)
 
     def _framed(self, recording: Recording, manifest: Manifest) -> NDArray[Any]:
@@ -289,6 +302,7 @@ class Agent:
         if not self._span:
             self._span_first = windows
         self._span.append(finding)
+        self._last = finding
         self._over.append(finding.away if finding.verdict == "anomalous" else None)  # in step with the vote
         if finding.changed:
             watch = self._device.watch
@@ -348,6 +362,7 @@ class Agent:
         )
         self._save(Message("alarm", self._topic("alarm"), codec.encode(alarm), retain=True))
         log.warning("%s alarm %s: %s", kind, state, reason)  # what is said has been kept
+        self._publish_status()
 
     def _forgotten_alarms(self) -> None:
         """Clear what is said to stand and what nobody watches over any more: its watch could not be restored."""
@@ -553,6 +568,7 @@ class Agent:
         """The broker has a message: send on what waits behind it."""
         message = self._outbox.published(token)
         if message is not None and message.kind == "update":
+            self._updates += 1
             digest = hashlib.sha256(message.payload).hexdigest()[:12]
             with suppress(ProtocolError):  # spooled by another version
                 number = codec.decode(UpdateMessage, message.payload).round_number
@@ -584,6 +600,18 @@ class Agent:
             source_done=self._source_done,
             conflict=self._conflict,
             rejected=dict(self._rejected),
+        )
+
+    def _snapshot(self) -> AgentSnapshot:
+        return AgentSnapshot(
+            fleet=self._config.fleet,
+            status=self._status("online"),
+            online=self._online,
+            last=self._last,
+            last_window=None if self._last_window is None else time.time() - time.monotonic() + self._last_window,
+            busy_s=self._busy_s,
+            updates=self._updates,
+            answered=self._device.participant.last_answered,
         )
 
     def _flush_span(self) -> None:
@@ -647,7 +675,7 @@ def check_channels(recording: Recording, manifest: Manifest) -> None:
 def run_agent(config: Config, source: Source, run: Run, stop: threading.Event) -> None:
     """Run the agent of ``config.device`` in its own state folder until ``stop``."""
     try:
-        with locked(config.state_folder(config.device or "device")):
-            Agent(config, source, run).run(stop)
+        with locked(config.state_folder(config.device or "device")), exposed(config.metrics, AGENT) as latest:
+            Agent(config, source, run, latest).run(stop)
     finally:
         source.close()

@@ -49,7 +49,8 @@ class RoundKeeper:
         spent = int(ledger.setting(SPENT) or 0)
         pinned = ledger.setting(PINNED) is not None
         self.rounds = Rounds(rules_of(self._settings), state.base, completed=spent, pinned=pinned)
-        self._opened_utc = ""
+        self._opened_utc, self._opened_at = "", time.monotonic()
+        self.lasted_s: float | None = None  # from the opening of the last closed round, or from a restart within it
         last = ledger.last_round()
         if last is not None:
             self.rounds.number, self._opened_utc = last.number, last.opened_utc
@@ -105,7 +106,8 @@ class RoundKeeper:
             deadline_s=settings.deadline_s,
             invited=None if invited is None else tuple(sorted(invited)),
         )
-        rounds.open(time.monotonic(), invited)
+        self._opened_at = time.monotonic()
+        rounds.open(self._opened_at, invited)
         with self._ledger.transaction():
             self._ledger.open_round(row)
             self._ledger.set_setting(SPENT, str(rounds.completed))
@@ -117,8 +119,13 @@ class RoundKeeper:
         message = self._message("closed", outcome)
         self._close_in_ledger(outcome, message)
         log.warning("round %d: %s", self.rounds.number, outcome)
-        self.rounds.close(None, time.monotonic())
+        self._close(None)
         self._publish_round(message)
+
+    def _close(self, base: Base | None) -> None:
+        now = time.monotonic()
+        self.lasted_s = now - self._opened_at
+        self.rounds.close(base, now)
 
     def _close_in_ledger(self, outcome: str, message: RoundMessage) -> None:
         with self._ledger.transaction():
@@ -170,7 +177,7 @@ class RoundKeeper:
         self._global.reload()
         log.info("round %d: %d devices, loss %.4f -> %.4f, %s", number, len(used), *figures.losses, outcome)
         self._publish("head", self._global.payloads["head"])
-        self.rounds.close(base, time.monotonic())
+        self._close(base)
         self._publish_round(closed)
 
     def _leave_out(self, device: str, why: str) -> None:

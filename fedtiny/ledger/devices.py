@@ -60,6 +60,10 @@ class Devices(Database):
         """The devices that do not take part."""
         return {device for (device,) in self.execute("SELECT device FROM devices WHERE standing <> 'active'")}
 
+    def standings(self) -> dict[str, Standing]:
+        """How the devices that do not take part stand."""
+        return dict(self.execute("SELECT device, standing FROM devices WHERE standing <> 'active'"))
+
     def forget(self, device: str) -> None:
         """Remove what the fleet's model still holds of a device: its statistics and the updates that wait.
 

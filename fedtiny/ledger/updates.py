@@ -1,8 +1,10 @@
 """The ledger of the updates: each that reached the coordinator, its header and its fate."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 from fedtiny.federation.local import LocalUpdate
@@ -21,7 +23,15 @@ Streamed = tuple[str, LocalUpdate, int]  # device, update, the revision that it 
 
 
 class Updates(Database):
-    """Updates, and what of them a strategy still sums up. A payload is kept as long as it may be needed."""
+    """Updates, and what of them a strategy still sums up. A payload is kept as long as it may be needed.
+
+    Attributes:
+        fates: How many updates have met which fate since the file was opened.
+    """
+
+    def __init__(self, path: Path, *, guest: bool) -> None:
+        super().__init__(path, guest=guest)
+        self.fates: Counter[str] = Counter()
 
     _room = 0  # refused updates until the oldest have to go
 
@@ -43,6 +53,7 @@ class Updates(Database):
             self._room -= 1
             row = replace(row, fate="refused", reason=reason[:REASON_CHARS])
             self.execute(INSERT + "ON CONFLICT DO NOTHING", *_values(row), None)
+        self.fates["refused"] += 1
 
     def waiting(self, round_number: int) -> Iterator[Streamed]:
         """The updates that wait in a round, in the order of the devices' names, a few in memory at a time."""
@@ -66,6 +77,7 @@ class Updates(Database):
             *(fate, reason, round_number),
             *(() if devices is None else (json.dumps(sorted(devices)),)),
         )
+        self.fates[fate] += len(settled)
         return len(settled)
 
     def updates_of(self, device: str, limit: int) -> list[UpdateRow]:

@@ -201,7 +201,8 @@ class DeviceStatus(Message):
 
     learned: share of the windows that scoring waits for. promised: share of those after which the threshold keeps the
     false-alarm budget; at 1 it is a promise. examples: windows that it could fit a head on; fresh: normal windows that
-    came in since its last update. conflict: boot id of another agent that uses this device's id.
+    came in since its last update. conflict: boot id of another agent that uses this device's id. alarms: kind and
+    state of those that stand.
     """
 
     device: Id
@@ -227,6 +228,7 @@ class DeviceStatus(Message):
     source_done: bool = False
     health: HealthReport | None = None
     conflict: str | None = None
+    alarms: dict[str, Literal["raised", "acknowledged"]] = {}
     rejected: dict[str, Count] = {}
 
 

@@ -1,0 +1,1 @@
+"""What Prometheus sees of an agent and of the coordinator; off unless ``metrics.port`` is set."""
