@@ -5,6 +5,7 @@ import time
 from dataclasses import asdict
 from typing import Any
 
+from fedtiny import __version__
 from fedtiny.device import Device
 from fedtiny.health import Health
 from fedtiny.protocol.messages import DeviceStatus, HealthReport, PointStatus
@@ -40,6 +41,7 @@ def device_status(
         threshold=thresholds[0] if len(thresholds) == 1 else None,
         points=points,
         interpreter=device.network.interpreter if device.network else "",
+        version=__version__,
         peak_rss_mb=peak,
         health=HealthReport(**measured, lag_s=lag_s, backlog=backlog, lost=lost),
         **rest,

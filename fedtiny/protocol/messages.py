@@ -201,8 +201,8 @@ class DeviceStatus(Message):
 
     learned: share of the windows that scoring waits for. promised: share of those after which the threshold keeps the
     false-alarm budget; at 1 it is a promise. examples: windows that it could fit a head on; fresh: normal windows that
-    came in since its last update. conflict: boot id of another agent that uses this device's id. alarms: kind and
-    state of those that stand.
+    came in since its last update. version: of fedtiny. conflict: boot id of another agent that uses this device's id.
+    alarms: kind and state of those that stand.
     """
 
     device: Id
@@ -221,6 +221,7 @@ class DeviceStatus(Message):
     unknown: Count = 0
     sensor_faults: Count = 0
     interpreter: str = ""
+    version: str = ""
     peak_rss_mb: Finite | None = None
     bytes_up: Count = 0
     bytes_down: Count = 0
