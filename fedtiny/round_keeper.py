@@ -142,6 +142,7 @@ class RoundKeeper:
         number, answered = self.rounds.number, set(self.rounds.answered)
         anchor, screening = self._global.release.head.weights, self._settings.screening
         state = self._global.state if self._global.made_by == self._strategy.name else {}
+        log.info("round %d: combining %d updates", number, len(answered))
         try:  # each was checked alone; together they may still not make a head
             made = combine(self._strategy, self._entries, self._global.head, anchor, state, screening=screening)
         except StorageError:
