@@ -22,6 +22,7 @@ from typing import Any
 from benchmarks.common import write_results
 from benchmarks.observer import Observer
 from benchmarks.site import FLEET, Site, train_release
+from fedtiny import config
 from fedtiny.child import stop_child
 from fedtiny.protocol.messages import RoundMessage
 from fedtiny.transport import Event
@@ -35,18 +36,18 @@ NEVER = 10**9  # revisions
 
 
 class Stopwatch(Observer):
-    """Notes when rounds open, when their heads come, and when every device is on them."""
+    """Notes when rounds open, when their heads come, and when each of ``AGENTS`` devices is on them."""
 
-    def __init__(self, site: Site) -> None:
-        self._opened: dict[int, float] = {}  # by the revision that the round is to make
+    def __init__(self, broker: config.Broker, fleet: str = FLEET) -> None:
+        self.opened: dict[int, float] = {}  # by the revision that the round is to make
         self._headed: dict[int, float] = {}
-        self._done: dict[int, float] = {}
-        super().__init__(site.observers_way, FLEET)
+        self.done: dict[int, float] = {}
+        super().__init__(broker, fleet)
 
     def _take_round(self, message: RoundMessage) -> None:
         super()._take_round(message)
         if message.state == "open":
-            self._opened.setdefault(message.base.revision + 1, time.monotonic())
+            self.opened.setdefault(message.base.revision + 1, time.monotonic())
 
     def _take(self, event: Event) -> None:
         super()._take(event)
@@ -55,23 +56,23 @@ class Stopwatch(Observer):
             self._headed.setdefault(self.newest, now)
         bases = [status.base for status in self.statuses.values() if status.base]
         lowest = min(base.revision for base in bases) if len(bases) == AGENTS else 0
-        for revision in [one for one in self._headed.keys() - self._done.keys() if one <= lowest]:
-            self._done[revision] = now
+        for revision in [one for one in self._headed.keys() - self.done.keys() if one <= lowest]:
+            self.done[revision] = now
 
     @property
     def timed(self) -> list[int]:
         """The revisions of the rounds behind the warm-up, so far."""
-        return sorted(self._done.keys() & self._opened.keys())[WARM_UP : WARM_UP + ROUNDS]
+        return sorted(self.done.keys() & self.opened.keys())[WARM_UP : WARM_UP + ROUNDS]
 
     def seconds(self, ends: str) -> list[float]:
         """Of each round, from its opening to "head" or "done"."""
-        end = {"head": self._headed, "done": self._done}[ends]
-        return [end[revision] - self._opened[revision] for revision in self.timed]
+        end = {"head": self._headed, "done": self.done}[ends]
+        return [end[revision] - self.opened[revision] for revision in self.timed]
 
     @property
     def overtaken(self) -> int:
         """Rounds whose head was in use on all devices only after the next one was out."""
-        return sum(self._done[one] > self._headed.get(one + 1, inf) for one in self.timed)
+        return sum(self.done[one] > self._headed.get(one + 1, inf) for one in self.timed)
 
 
 def measure(folder: Path, release: Path, *, secured: bool) -> dict[str, float]:
@@ -82,7 +83,7 @@ def measure(folder: Path, release: Path, *, secured: bool) -> dict[str, float]:
     with ExitStack() as stack:
         site = Site(folder, devices, secured=secured, coordinator=COORDINATOR, edge=edge, source=source)
         stack.enter_context(site.broker)
-        watch = Stopwatch(site)
+        watch = Stopwatch(site.observers_way)
         stack.callback(watch.close)
         stack.callback(stop_child, site.start_coordinator(release))
         for device in devices:

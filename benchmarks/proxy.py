@@ -1,4 +1,4 @@
-"""A TCP proxy between devices and their broker that can be told to be a bad network."""
+"""A TCP proxy between devices and their server that counts what passes and can be told to be a bad network."""
 
 import asyncio
 import random
@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Literal
 
 Trouble = Literal["cut", "black hole", "half open", "slow"]
+Way = Literal["up", "down"]  # towards the broker, towards the device
 CHUNK = 4096
 SLOW_DELAY_S, SLOW_BYTES_PER_S = 0.4, 4_000.0
 
@@ -19,16 +20,16 @@ class Link:
     device's stays and is silent. slow: each chunk is late, and the line is narrow.
     """
 
-    def __init__(self, device: asyncio.StreamWriter, broker: asyncio.StreamWriter) -> None:
-        self._device, self._broker = device, broker
+    def __init__(self, device: asyncio.StreamWriter, broker: asyncio.StreamWriter, carried: dict[Way, int]) -> None:
+        self._device, self._broker, self._carried = device, broker, carried
         self._passing = asyncio.Event()
         self._passing.set()
         self._slow = self._half_open = False
 
     async def run(self, from_device: asyncio.StreamReader, from_broker: asyncio.StreamReader) -> None:
         """Until it ends on either side."""
-        up = asyncio.create_task(self._pump(from_device, self._broker))
-        down = asyncio.create_task(self._pump(from_broker, self._device))
+        up = asyncio.create_task(self._pump(from_device, self._broker, "up"))
+        down = asyncio.create_task(self._pump(from_broker, self._device, "down"))
         await asyncio.wait([up, down], return_when=asyncio.FIRST_COMPLETED)
         if self._half_open:
             await up  # the device goes on speaking to nobody
@@ -36,7 +37,7 @@ class Link:
             task.cancel()
         self.cut()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: Way) -> None:
         try:
             while data := await reader.read(CHUNK):
                 await self._passing.wait()
@@ -44,6 +45,7 @@ class Link:
                     await asyncio.sleep(SLOW_DELAY_S + len(data) / SLOW_BYTES_PER_S)
                 if not writer.is_closing():
                     writer.write(data)
+                    self._carried[way] += len(data)
                     await writer.drain()
         except OSError:
             pass
@@ -71,7 +73,10 @@ class Link:
 
 
 class Proxy:
-    """A context manager: listens on ``port`` of loopback in its own thread and passes all on to ``broker_port``."""
+    """A context manager: listens on ``port`` of loopback in its own thread and passes all on to ``broker_port``.
+
+    carried: bytes that it has passed on since it began, over all connections, without the headers of TCP and IP.
+    """
 
     def __init__(self, port: int, broker_port: int) -> None:
         self._port, self._broker_port = port, broker_port
@@ -79,6 +84,7 @@ class Proxy:
         self._links: set[Link] = set()
         self._handlers: set[asyncio.Task[None]] = set()
         self._silent_until = 0.0
+        self.carried: dict[Way, int] = {"up": 0, "down": 0}
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
 
     def __enter__(self) -> "Proxy":
@@ -136,7 +142,7 @@ class Proxy:
         try:
             await asyncio.sleep(max(0.0, self._silent_until - self._loop.time()))
             from_broker, broker = await asyncio.open_connection("127.0.0.1", self._broker_port)
-            link = Link(device, broker)
+            link = Link(device, broker, self.carried)
             self._links.add(link)
             try:
                 await link.run(from_device, from_broker)
