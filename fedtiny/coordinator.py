@@ -185,8 +185,8 @@ class Coordinator:
             self._history.take_status(status)
             self._take_seat(status)
         elif topic.kind == "update" and topic.device:
-            self._intake.take(topic.device, event.topic, event.payload, self._keeper.rounds)
-            self._keeper.rounds.accept(topic.device)
+            update = self._intake.take(topic.device, event.topic, event.payload, self._keeper.rounds)
+            self._keeper.accept(topic.device, update)
             log.debug("%s answered (%d bytes)", topic.device, len(event.payload))
         elif topic.kind in ("score", "alarm"):
             self._history.take(topic, event.payload, late=event.qos > 0)

@@ -9,6 +9,7 @@ from fedtiny.errors import ProtocolError, ReleaseError
 from fedtiny.federation.combine import check_update
 from fedtiny.federation.local import LocalUpdate
 from fedtiny.federation.rounds import Rounds
+from fedtiny.federation.screening import Contribution
 from fedtiny.federation.strategies import Strategy
 from fedtiny.global_state import GlobalState
 from fedtiny.ledger import Ledger, UpdateRow
@@ -41,8 +42,11 @@ class Intake:
         ca = config.trust.devices
         self._ca = None if ca is None else signing.load_certificate(ca)
 
-    def take(self, device: str, topic: str, payload: bytes, rounds: Rounds) -> None:
-        """Keep an update for the open round, or raise RefusedError, of which a row is kept as well."""
+    def take(self, device: str, topic: str, payload: bytes, rounds: Rounds) -> Contribution:
+        """Keep an update for the open round and return what the screening notes of it.
+
+        Raises RefusedError, of which a row is kept as well.
+        """
         digest = hashlib.sha256(payload).hexdigest()
         if self._ledger.seen(device, digest):
             raise RefusedError("again", "the broker has delivered it before")
@@ -63,12 +67,14 @@ class Intake:
             reason = rounds.judge(message) or self._outdated(message)
             if reason is not None:
                 raise RefusedError(reason, WHY[reason])
-            self._check_numbers(update)
+            staleness = rounds.base.revision - message.base.revision
+            found = self._check_numbers(device, update, staleness)
         except ProtocolError as error:
             refusal = error if isinstance(error, RefusedError) else RefusedError("malformed", str(error))
             self._ledger.refuse(row, str(refusal))
             raise refusal from None
         self._ledger.add_update(replace(row, round=rounds.number), update.payload)
+        return found
 
     def _wanted(self, device: str) -> None:
         row = self._ledger.device(device)
@@ -96,8 +102,9 @@ class Intake:
             return "outdated"
         return None
 
-    def _check_numbers(self, update: LocalUpdate) -> None:
+    def _check_numbers(self, device: str, update: LocalUpdate, staleness: int) -> Contribution:
+        head, anchor = self._global.head, self._global.release.head.weights
         try:
-            check_update(self._strategy, update, self._global.head, self._global.release.head.weights)
+            return check_update(self._strategy, update, head, anchor, device=device, staleness=staleness)
         except (ProtocolError, ReleaseError) as error:
             raise RefusedError("update", str(error)) from None

@@ -15,6 +15,7 @@ from fedtiny.config import Coordinator as Settings
 from fedtiny.errors import StorageError
 from fedtiny.federation.combine import Entry, combine
 from fedtiny.federation.rounds import Rounds, Rules, State, Step
+from fedtiny.federation.screening import Cohort, Contribution
 from fedtiny.federation.strategies import Strategy
 from fedtiny.global_state import GlobalState
 from fedtiny.ledger import PINNED, Ledger, RoundRow
@@ -50,6 +51,7 @@ class RoundKeeper:
         pinned = ledger.setting(PINNED) is not None
         self.rounds = Rounds(rules_of(self._settings), state.base, completed=spent, pinned=pinned)
         self._opened_utc, self._opened_at = "", time.monotonic()
+        self._cohort = Cohort()  # of the open round's updates, those that came in this life
         self.lasted_s: float | None = None  # from the opening of the last closed round, or from a restart within it
         last = ledger.last_round()
         if last is not None:
@@ -106,13 +108,21 @@ class RoundKeeper:
             deadline_s=settings.deadline_s,
             invited=None if invited is None else tuple(sorted(invited)),
         )
-        self._opened_at = time.monotonic()
+        self._opened_at, self._cohort = time.monotonic(), Cohort()
         rounds.open(self._opened_at, invited)
         with self._ledger.transaction():
             self._ledger.open_round(row)
             self._ledger.set_setting(SPENT, str(rounds.completed))
         log.info("round %d opened at revision %d", rounds.number, base.revision)
         self._publish_round(self._message("open"))
+
+    def accept(self, device: str, update: Contribution) -> None:
+        """Count an update that is in the ledger."""
+        if self._settings.screening:
+            if device in self._cohort.devices:  # an earlier one was dropped
+                self._cohort = Cohort()
+            self._cohort.add(update)
+        self.rounds.accept(device)
 
     def abandon(self, outcome: str) -> None:
         """Close the open round without a head."""
@@ -144,7 +154,8 @@ class RoundKeeper:
         state = self._global.state if self._global.made_by == self._strategy.name else {}
         log.info("round %d: combining %d updates", number, len(answered))
         try:  # each was checked alone; together they may still not make a head
-            made = combine(self._strategy, self._entries, self._global.head, anchor, state, screening=screening)
+            head, cohort = self._global.head, self._cohort if answered.issuperset(self._cohort.devices) else Cohort()
+            made = combine(self._strategy, self._entries, head, anchor, state, screening=screening, cohort=cohort)
         except StorageError:
             raise
         except Exception as error:  # a strategy may be another package's
@@ -223,12 +234,12 @@ class RoundKeeper:
     def _figures(self, used: Collection[str]) -> Figures:
         examples = bytes_up = 0
         before = after = 0.0
-        for device, update, _ in self._ledger.waiting(self.rounds.number):
-            bytes_up += len(update.payload)
+        for device, size, count, loss_before, loss_after in self._ledger.headers(self.rounds.number):
+            bytes_up += size
             if device in used:
-                examples += update.num_examples
-                before += update.num_examples * update.loss_before
-                after += update.num_examples * update.loss_after
+                examples += count
+                before += count * loss_before
+                after += count * loss_after
         return Figures(examples, bytes_up, (before / examples, after / examples))
 
     def _publish_round(self, message: RoundMessage) -> None:

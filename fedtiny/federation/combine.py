@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from fedtiny.errors import ProtocolError, ReleaseError
 from fedtiny.federation.aggregators import State
 from fedtiny.federation.local import LocalUpdate
 from fedtiny.federation.robust import krum
-from fedtiny.federation.screening import AGREEMENT, TINY, Contribution, Verdict, check_statistics, norm, screen
+from fedtiny.federation.screening import AGREEMENT, TINY, Cohort, Contribution, Verdict, check_statistics, length
 from fedtiny.federation.strategies import Strategy
 from fedtiny.federation.updates import unpack_delta, unpack_statistics
 from fedtiny.model.head import NARROWEST, Head, Statistics, solve
@@ -49,40 +50,82 @@ Entries = Callable[[], Iterable[Entry]]
 
 
 def combine(
-    strategy: Strategy, entries: Entries, head: Head, anchor: Array, state: State, *, screening: bool = True
+    strategy: Strategy,
+    entries: Entries,
+    head: Head,
+    anchor: Array,
+    state: State,
+    *,
+    screening: bool = True,
+    cohort: Cohort | None = None,
 ) -> Combined:
     """The next head from the updates to ``head`` in ``entries``, which is run through several times.
 
     A delta that is s revisions behind counts for 1 / sqrt(1 + s) of itself, but fully in the weights that the sum is
     divided by (FedBuff: Nguyen et al., AISTATS 2022). Statistics do not depend on the head: they are never stale.
     anchor: the release's own head, towards which ``ridge`` regularises. The output range covers what every device
-    reconstructs.
+    reconstructs. cohort: what the screening has noted of some of ``entries`` as they came (see ``check_update``), and
+    of nothing else; it notes the others here.
 
     The head stays where the screening leaves nothing new. Raises ReleaseError or ValueError where numbers make none.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # such a head is refused
-        verdict = Verdict({})
-        if screening:
-            verdict = screen(lambda: _contributions(strategy, entries(), head), _agreement(strategy))
-
-        def kept() -> Iterator[Entry]:
-            return (entry for entry in entries() if entry.device not in verdict.left_out)
-
-        ranges = [(entry.update.output_min, entry.update.output_max) for entry in kept()]
-        new = {entry.device for entry in entries() if entry.new}
-        left_out = {device: why for device, why in verdict.left_out.items() if device in new}
-        if left_out and len(left_out) == len(new):
-            return Combined(head, state, left_out)
+        verdict = _screen(strategy, entries, head, cohort or Cohort()) if screening else Verdict()
+        kept = _Kept(strategy, entries, head, verdict)
+        parts = iter(kept)
+        first = next(parts, None)
+        if first is None and kept.left_out:
+            return Combined(head, state, kept.left_out)
+        counted = chain([] if first is None else [first], parts)
         if strategy.kind == "delta":
-            deltas = (_limited_delta(entry, head, verdict) for entry in kept())
-            step, state = strategy.function(deltas, state, **strategy.options)
+            step, state = strategy.function(counted, state, **strategy.options)
             if not all(isinstance(value, np.ndarray) and value.dtype.kind == "f" for value in state.values()):
                 raise ValueError(f"strategy {strategy.name}: its state must be float arrays by name")
             weights = head.weights + step
         else:
-            parts = (_limited_statistics(entry, head, verdict) for entry in kept())
-            weights = strategy.function(parts, anchor, **strategy.options)
-        return Combined(_head(weights, ranges, head, verdict.output), state, left_out)
+            weights = strategy.function(counted, anchor, **strategy.options)
+        for _ in counted:  # what another package's function did not ask for
+            pass
+        if kept.left_out and not kept.new:
+            return Combined(head, state, kept.left_out)
+        return Combined(_head(weights, kept.ranges, head, verdict.output), state, kept.left_out)
+
+
+def _screen(strategy: Strategy, entries: Entries, head: Head, cohort: Cohort) -> Verdict:
+    for entry in entries():
+        if entry.device not in cohort.devices:
+            cohort.add(contribution(strategy, entry, head))
+    out = cohort.outliers()
+    outliers = (contribution(strategy, entry, head) for entry in entries() if entry.device in out) if out else ()
+    return cohort.verdict(outliers, _agreement(strategy))
+
+
+class _Kept:
+    """The updates that count, as far as they may, each as the aggregator takes it.
+
+    Attributes:
+        ranges: The output range of each.
+        new: How many of them are new.
+        left_out: Of the new ones that do not count, by device, why.
+    """
+
+    def __init__(self, strategy: Strategy, entries: Entries, head: Head, verdict: Verdict) -> None:
+        self._strategy, self._entries, self._head, self._verdict = strategy, entries, head, verdict
+        self.ranges: list[tuple[float, float]] = []
+        self.new = 0
+        self.left_out: dict[str, str] = {}
+
+    def __iter__(self) -> Iterator[tuple[Array, int] | Statistics]:
+        limited = _limited_delta if self._strategy.kind == "delta" else _limited_statistics
+        for entry in self._entries():
+            part: tuple[Array, int] | Statistics | str
+            part = self._verdict.left_out.get(entry.device) or limited(entry, self._head, self._verdict)
+            if not isinstance(part, str):
+                self.ranges.append((entry.update.output_min, entry.update.output_max))
+                self.new += entry.new
+                yield part
+            elif entry.new:
+                self.left_out[entry.device] = part
 
 
 def _head(weights: Array, ranges: list[tuple[float, float]], head: Head, output: float) -> Head:
@@ -93,25 +136,56 @@ def _head(weights: Array, ranges: list[tuple[float, float]], head: Head, output:
     return Head(weights, max(low, -widest), min(high, widest))
 
 
-def check_update(strategy: Strategy, update: LocalUpdate, head: Head, anchor: Array) -> None:
-    """Raise ProtocolError when ``update`` alone would not make a head; arguments as of ``combine``."""
-    entry = Entry("", update)
+def check_update(
+    strategy: Strategy, update: LocalUpdate, head: Head, anchor: Array, *, device: str = "", staleness: int = 0
+) -> Contribution:
+    """What the screening notes of ``update``; ProtocolError when it alone would not make a head.
+
+    Arguments as of ``combine`` and ``Entry``.
+    """
+    entry = Entry(device, update, staleness)
     if max(update.loss_before, update.loss_after) > WORST:
         raise ProtocolError(f"update: a loss beyond {WORST:g}")
     if update.output_max - update.output_min < NARROWEST:
         raise ProtocolError(f"update: output range [{update.output_min:g}, {update.output_max:g}] is empty")
     try:
-        if strategy.kind == "statistics":
-            check_statistics(_statistics(entry, head))
-            combine(strategy, lambda: [entry], head, anchor, {}, screening=False)
-        else:
-            _head(head.weights + _delta(entry, head), [(update.output_min, update.output_max)], head, math.inf)
+        with np.errstate(over="ignore", invalid="ignore"):
+            if strategy.kind == "delta":
+                found = _of_delta(entry, _delta(entry, head))
+                weights = head.weights + found.delta
+            else:
+                data = _statistics(entry, head)
+                check_statistics(data)
+                weights = strategy.function([data], anchor, **strategy.options)
+                found = _of_statistics(entry, data, head)
+            _head(weights, [(update.output_min, update.output_max)], head, math.inf)
     except (ReleaseError, ValueError) as error:
         raise ProtocolError(f"update: makes no head: {error}") from None
+    return found
+
+
+def contribution(strategy: Strategy, entry: Entry, head: Head) -> Contribution:
+    """What the screening notes of an update."""
+    if strategy.kind == "delta":
+        return _of_delta(entry, _delta(entry, head))
+    return _of_statistics(entry, _statistics(entry, head), head)
+
+
+def _of_delta(entry: Entry, delta: Array) -> Contribution:
+    return Contribution(entry.device, delta, _output(entry), float(entry.update.num_examples), 1.0)
+
+
+def _of_statistics(entry: Entry, data: Statistics, head: Head) -> Contribution:
+    energy = float(np.trace(data.gram))
+    return Contribution(entry.device, _asked(data, head), _output(entry), energy, energy / data.count)
+
+
+def _output(entry: Entry) -> float:
+    return max(-entry.update.output_min, entry.update.output_max)
 
 
 def _agreement(strategy: Strategy) -> float:
-    """From which agreement on the cohort's direction counts (see ``screen``)."""
+    """From which agreement on the cohort's direction counts (see ``Cohort.verdict``)."""
     if strategy.kind == "statistics":
         return -1.0  # always: whole heads, and not what is left of them, have much in common
     return 2.0 if strategy.function is krum else AGREEMENT  # krum's head is one machine's: others point away from it
@@ -122,10 +196,11 @@ def _delta(entry: Entry, head: Head) -> Array:
     return unpack_delta(entry.update.payload, head.weights.shape) / np.float32(math.sqrt(1 + entry.staleness))
 
 
-def _limited_delta(entry: Entry, head: Head, verdict: Verdict) -> tuple[Array, int]:
+def _limited_delta(entry: Entry, head: Head, verdict: Verdict) -> tuple[Array, int] | str:
+    """The delta as far as it may count, or why it does not at all."""
     delta = _delta(entry, head)
-    shorter = np.float32(min(1.0, verdict.norm / max(norm(delta), TINY)))
-    return delta * shorter, int(min(entry.update.num_examples, verdict.weight))
+    shorter = np.float32(min(1.0, verdict.norm / max(length(delta), TINY)))
+    return verdict.astray(delta) or (delta * shorter, int(min(entry.update.num_examples, verdict.weight)))
 
 
 def _statistics(entry: Entry, head: Head) -> Statistics:
@@ -137,24 +212,15 @@ def _asked(data: Statistics, head: Head) -> Array:
     return solve(data, np.zeros_like(head.weights), ALONE)
 
 
-def _limited_statistics(entry: Entry, head: Head, verdict: Verdict) -> Statistics:
-    """Those of as many of the device's windows, all of them alike, and of targets as large as may count."""
+def _limited_statistics(entry: Entry, head: Head, verdict: Verdict) -> Statistics | str:
+    """Those of as many of the device's windows, all of them alike, and of targets as large as may count; or why not."""
     data = _statistics(entry, head)
+    smaller = 1.0
+    if verdict.norm < math.inf or verdict.direction is not None:
+        asked = _asked(data, head)
+        if why := verdict.astray(asked):
+            return why
+        smaller = min(1.0, verdict.norm / max(length(asked), TINY))
     count = max(1, int(data.count * min(1.0, verdict.weight / max(np.trace(data.gram), TINY))))
-    smaller = 1.0 if verdict.norm == math.inf else min(1.0, verdict.norm / max(norm(_asked(data, head)), TINY))
     share = count / data.count
     return Statistics(data.gram * share, data.cross * share * smaller, count)
-
-
-def _contributions(strategy: Strategy, entries: Iterable[Entry], head: Head) -> Iterator[Contribution]:
-    """What the screening looks at."""
-    for entry in entries:
-        update = entry.update
-        weight = float(update.num_examples)
-        if strategy.kind == "delta":
-            step = _delta(entry, head)
-        else:
-            data = _statistics(entry, head)
-            step, weight = _asked(data, head), float(np.trace(data.gram))
-        output = max(-update.output_min, update.output_max)
-        yield Contribution(entry.device, step, output, weight, weight / update.num_examples)

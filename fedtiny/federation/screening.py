@@ -11,11 +11,12 @@ of the cohort's median that were chosen on honest fleets (docs/adr/014-screening
   then on deltas are what makes each machine different, and honest ones point away from each other.
 
 The direction is that of the cohort's geometric median: the sum of the deltas' unit vectors, in which every update
-counts the same whatever its norm. No more than two deltas are held at a time.
+counts the same whatever its norm. That sum and a few numbers of each update are all that is held of a cohort: they are
+taken as updates come in, in any order, and no delta is looked at again but to see where it points.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
 from math import inf
 from statistics import median
 
@@ -23,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedtiny.errors import ProtocolError
+from fedtiny.federation.aggregators import ExactSum
 from fedtiny.model.head import Statistics
 
 Array = NDArray[np.float32]
@@ -54,68 +56,85 @@ class Contribution:
 
 @dataclass(frozen=True)
 class Verdict:
-    """left_out: device -> why. The others: what may count at most."""
+    """left_out: device -> why. The others: what may count at most.
 
-    left_out: dict[str, str]
+    direction: of the others together, the sum of their unit vectors; None where it is not judged where one points.
+    """
+
+    left_out: dict[str, str] = field(default_factory=dict)
     norm: float = inf
     output: float = inf
     weight: float = inf
+    direction: Double | None = None
+
+    def astray(self, delta: Array) -> str | None:
+        """Why one of the others is to be left out, which points away from where the rest of them point; or None."""
+        if self.direction is None:
+            return None
+        own = _unit(delta, length(delta))
+        rest = self.direction - own
+        cosine = float(np.vdot(own, rest)) / max(float(np.linalg.norm(rest)), TINY)
+        return f"points away from the others: cosine {cosine:.2f}" if cosine < AWAY else None
 
 
-def screen(cohort: Callable[[], Iterable[Contribution]], agreement: float = AGREEMENT) -> Verdict:
-    """Judge the updates of ``cohort``, which is run through up to three times.
+class Cohort:
+    """The updates that one head is to be made of, an update a device."""
 
-    agreement: the mean cosine between two of them from which on it is judged where one points.
-    """
-    seen, total = [], np.zeros(1)
-    for c in cohort():
-        length = norm(c.delta)
-        seen.append((c.device, length, c.output, c.power, c.weight))
-        total = total + _unit(c.delta, length)
-    if len(seen) < FEWEST:
-        return Verdict({})
-    devices, norms, outputs, powers, weights = zip(*seen, strict=True)
-    left_out: dict[str, str] = {}
-    for what, values in (("norm", norms), ("output", outputs), ("power of the activations", powers)):
-        middle = median(values)
-        for device, value in zip(devices, values, strict=True):
-            if value > APART * middle > 0:
-                left_out.setdefault(device, f"{what} {value:.4g}, the cohort's median {middle:.4g}")
-    rest = len(seen)
-    if left_out:
-        rest, total = _sum_of_units(c for c in cohort() if c.device not in left_out)
-    if rest >= FEWEST and (float(total @ total) / rest - 1) / (rest - 1) >= agreement:  # mean over all pairs
-        left_out |= _astray((c for c in cohort() if c.device not in left_out), total)
-    return Verdict(left_out, *(LIMIT * (median(values) or inf) for values in (norms, outputs, weights)))
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[float, float, float, float]] = {}  # norm, output, power, weight
+        self._direction: ExactSum | None = None
+
+    @property
+    def devices(self) -> Collection[str]:
+        """Whose updates have been added."""
+        return self._seen.keys()
+
+    def add(self, one: Contribution) -> None:
+        """Take note of an update; ProtocolError where it points nowhere, for a number that is not finite."""
+        size = length(one.delta)
+        self._seen[one.device] = size, one.output, one.power, one.weight
+        self._direction = self._direction or ExactSum(one.delta.shape)
+        self._direction.add(_unit(one.delta, size))
+
+    def outliers(self) -> dict[str, str]:
+        """Those that are left out whatever the direction of the others, and why."""
+        if len(self._seen) < FEWEST:
+            return {}
+        left_out: dict[str, str] = {}
+        norms, outputs, powers, _ = zip(*self._seen.values(), strict=True)
+        for what, values in (("norm", norms), ("output", outputs), ("power of the activations", powers)):
+            middle = median(values)
+            for device, value in zip(self._seen, values, strict=True):
+                if value > APART * middle > 0:
+                    left_out.setdefault(device, f"{what} {value:.4g}, the cohort's median {middle:.4g}")
+        return left_out
+
+    def verdict(self, outliers: Iterable[Contribution], agreement: float = AGREEMENT) -> Verdict:
+        """What becomes of them. ``outliers``: the updates of those that are left out.
+
+        agreement: the mean cosine between two of the others from which on it is judged where one points.
+        """
+        if len(self._seen) < FEWEST or self._direction is None:
+            return Verdict()
+        left_out, direction = self.outliers(), self._direction.value()
+        apart = ExactSum(direction.shape)
+        for one in outliers:
+            apart.add(_unit(one.delta, length(one.delta)))
+        direction -= apart.value()
+        rest = len(self._seen) - len(left_out)
+        agree = rest >= FEWEST and (float(np.vdot(direction, direction)) / rest - 1) / (rest - 1) >= agreement
+        norms, outputs, _, weights = zip(*self._seen.values(), strict=True)
+        norm, output, weight = (LIMIT * (median(values) or inf) for values in (norms, outputs, weights))
+        return Verdict(left_out, norm, output, weight, direction if agree else None)
 
 
-def _sum_of_units(cohort: Iterable[Contribution]) -> tuple[int, Double]:
-    """How many they are, and the sum of their unit vectors."""
-    count, total = 0, np.zeros(1)
-    for c in cohort:
-        count, total = count + 1, total + _unit(c.delta, norm(c.delta))
-    return count, total
-
-
-def _astray(cohort: Iterable[Contribution], total: Double) -> dict[str, str]:
-    """Those of ``cohort`` that point away from where the others together point; total: of their unit vectors."""
-    found = {}
-    for c in cohort:
-        own = _unit(c.delta, norm(c.delta))
-        others = total - own
-        cosine = float(own @ others) / max(float(np.linalg.norm(others)), TINY)
-        if cosine < AWAY:
-            found[c.device] = f"points away from the others: cosine {cosine:.2f}"
-    return found
-
-
-def norm(delta: Array) -> float:
+def length(delta: Array) -> float:
     """Of a whole matrix, whatever the size of its numbers."""
     return float(np.linalg.norm(delta.astype(np.float64)))
 
 
-def _unit(delta: Array, length: float) -> Double:
-    return delta.astype(np.float64).ravel() / max(length, TINY)
+def _unit(delta: Array, size: float) -> Double:
+    return delta.astype(np.float64) / max(size, TINY)
 
 
 def check_statistics(data: Statistics) -> None:

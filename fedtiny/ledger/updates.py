@@ -63,6 +63,14 @@ class Updates(Database):
         )
         return self._stream(query, round_number)
 
+    def headers(self, round_number: int) -> list[tuple[str, int, int, float, float]]:
+        """Of the updates that wait in a round: device, bytes of payload, examples, loss before and after."""
+        query = (
+            "SELECT device, length(payload), num_examples, loss_before, loss_after FROM updates "
+            "WHERE fate = 'waiting' AND round = ? ORDER BY device, id"
+        )
+        return self.execute(query, round_number)
+
     def answered(self, round_number: int) -> set[str]:
         """The devices whose updates wait in a round."""
         query = "SELECT DISTINCT device FROM updates WHERE fate = 'waiting' AND round = ?"

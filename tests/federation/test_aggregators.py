@@ -1,5 +1,6 @@
 import math
 import statistics as plain
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import trim_mean
 
 from fedtiny.errors import ProtocolError
-from fedtiny.federation.aggregators import ridge, weighted_mean
+from fedtiny.federation.aggregators import LIMIT, ROOM, ExactSum, ridge, weighted_mean
 from fedtiny.federation.strategies import BUILT_IN, strategy
 from fedtiny.model.head import Statistics, statistics
 
@@ -47,6 +48,15 @@ def test_the_order_of_updates_does_not_move_a_bit(name, seed, count):
     assert state.keys() == same.keys()
     for key in state:
         np.testing.assert_array_equal(state[key], same[key])
+
+
+@given(st.lists(st.floats(-LIMIT, LIMIT) | st.floats(-1, 1) | st.just(ROOM), min_size=1, max_size=40))
+def test_a_sum_is_that_of_whole_steps_however_large_and_small_numbers_are(numbers):
+    total = ExactSum((1,))
+    for number in numbers:
+        total.add(np.array([number]))
+    steps = sum(round(Fraction(number) * 2**40) for number in numbers)
+    assert total.value().tolist() == [steps // 2**40 + steps % 2**40 / 2**40]
 
 
 @pytest.mark.parametrize("name", DELTA)

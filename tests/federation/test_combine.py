@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fedtiny.errors import ProtocolError, ReleaseError
 from fedtiny.federation.combine import Entry, check_update, combine
 from fedtiny.federation.local import LocalUpdate, compute_update
-from fedtiny.federation.screening import LIMIT
+from fedtiny.federation.screening import LIMIT, Cohort
 from fedtiny.federation.strategies import BUILT_IN, strategy
 from fedtiny.federation.updates import pack_delta, pack_statistics, unpack_delta
 from fedtiny.model.head import Head, Statistics, solve, statistics
@@ -212,6 +212,29 @@ def test_hostile_numbers_raise_nothing_but_the_errors_that_are_announced(name, d
         except (ProtocolError, ReleaseError, ValueError):
             continue
         assert np.isfinite(head.weights).all()
+
+
+@pytest.mark.parametrize("name", ["fedavg", "fedadam", "trimmed-mean", "ridge"])
+@settings(max_examples=15)
+@given(seed=st.integers(0, 1000), data=st.data())
+def test_what_is_noted_as_updates_come_in_any_order_makes_the_same_head_to_the_bit(name, seed, data):
+    """Some came in an earlier life and are noted at the end; two are hostile and taken out again."""
+    entries = entries_of(name, fleet(np.random.default_rng(seed)))
+    entries = [replace(entry, staleness=i % 3) for i, entry in enumerate(entries)]
+    for i, larger in ((2, 60.0), (6, -60.0)):
+        update = entries[i].update
+        entries[i] = replace(entries[i], update=replace(update, output_max=abs(larger) * update.output_max))
+        if BUILT_IN[name][0] == "delta":
+            payload = pack_delta(larger * unpack_delta(update.payload, SHAPE))
+            entries[i] = replace(entries[i], update=replace(entries[i].update, payload=payload))
+    how, cohort = strategy(name, {}), Cohort()
+    for entry in data.draw(st.permutations(entries))[: data.draw(st.integers(0, len(entries)))]:
+        cohort.add(check_update(how, entry.update, HEAD, HEAD.weights, device=entry.device, staleness=entry.staleness))
+    done, plain = run(name, entries, cohort=cohort), run(name, entries)
+    np.testing.assert_array_equal(done.head.weights, plain.head.weights)
+    assert (done.head.output_min, done.head.output_max) == (plain.head.output_min, plain.head.output_max)
+    assert done.left_out == plain.left_out
+    assert {"pump-2", "pump-6"} <= done.left_out.keys()
 
 
 def test_statistics_that_no_data_can_have_are_refused_when_they_arrive(rng):
