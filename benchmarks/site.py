@@ -25,10 +25,11 @@ FLEET, HOST = "site", "127.0.0.1"
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-def train_release(folder: Path) -> Path:
-    """A small release for the simulator's machines."""
-    path = folder / "release.tflite"
-    train = [sys.executable, "-m", "fedtiny.cli", "train", "--epochs", "40", "--out", str(path)]
+def train_release(folder: Path, **sections: Mapping[str, Any]) -> Path:
+    """A small release for the simulator's machines; ``sections`` of its configuration."""
+    path, settings = folder / "release.tflite", folder / "train.toml"
+    settings.write_text(staff_config(FLEET, **({"train": {"epochs": 40}} | sections)))
+    train = [sys.executable, "-m", "fedtiny.cli", "train", "--config", str(settings), "--out", str(path)]
     subprocess.run(train, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return path
 
