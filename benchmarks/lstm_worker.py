@@ -1,0 +1,83 @@
+"""One training of a peer's model in a process of its own, and what it cost: ``python -m benchmarks.lstm_worker JOB``.
+
+JOB: a ``Job`` as JSON. Prints one line of JSON: scores of every stored snapshot of the machines to score, losses,
+sizes, CPU seconds and peak memory of this process. One thread, so that the seconds are those of one core.
+"""
+
+import json
+import pickle
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.lstm_inputs import PEERS, read_life, sequences
+from fedtiny.config import load_config
+from fedtiny.health import memory_mb
+from fedtiny.signal.fleet import open_fleet
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to train: a name of ``PEERS``; the machines that are clients, and those whose life is scored afterwards."""
+
+    data: str
+    peer: str
+    federated: bool
+    train: tuple[str, ...]
+    score: tuple[str, ...]
+    epochs: int
+    seed: int = 0
+
+    def command(self) -> list[str]:
+        """The process that does it."""
+        return [sys.executable, "-m", "benchmarks.lstm_worker", json.dumps(asdict(self))]
+
+
+def work(job: Job) -> dict[str, Any]:
+    """Read, train, score."""
+    import tensorflow as tf
+
+    from benchmarks import lstm
+    from fedtiny.trainer.dataset import extractor_for
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.keras.utils.set_random_seed(job.seed)
+    peer, fleet = PEERS[job.peer], open_fleet(Path(job.data))
+    extract = extractor_for(fleet, load_config(None))
+
+    def fitted(name: str) -> Any:
+        life = read_life(fleet, name)
+        return np.concatenate(sequences(peer, life, extract, life.fit))
+
+    clients = [fitted(name) for name in job.train]
+    model = getattr(lstm, peer.network)(*clients[0].shape[1:])
+    training = lstm.Training(model, peer.learning_rate, peer.batch)
+    began = time.process_time()
+    (training.federated if job.federated else training.central)(clients, job.epochs)
+    trained = time.process_time()
+    scores = {}
+    for name in job.score:
+        life = read_life(fleet, name)
+        parts = np.array_split(np.arange(len(life.labels)), 8)  # a whole life of long sequences is large
+        found = [lstm.errors(model, sequences(peer, life, extract, part), peer.score) for part in parts]
+        scores[name] = np.concatenate(found).tolist()
+    done = time.process_time()
+    return {
+        "weights": model.count_params(),
+        "pickled_bytes": len(pickle.dumps(model.get_weights())),
+        "sequences": [len(client) for client in clients],
+        "shape": list(clients[0].shape[1:]),
+        "losses": training.losses,
+        "cpu_s": {"start": began, "training": trained - began, "scoring": done - trained},
+        "peak_rss_mb": memory_mb(Path("/proc/self/status"))[1],
+        "scores": scores,
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(work(Job(**json.loads(sys.argv[1])))))
