@@ -16,6 +16,7 @@ from fedtiny.cli_base import FILE, Group, echo_json, load
 from fedtiny.cli_firmware import export, head_image
 from fedtiny.cli_heads import head, release
 from fedtiny.cli_provisioning import fleet
+from fedtiny.cli_report import report
 
 SEED = click.IntRange(0, 2**32 - 1)
 
@@ -320,7 +321,7 @@ def demo(
 
 
 head.add_command(head_image)
-for command in (fleet, release, head, export):
+for command in (fleet, release, head, report, export):
     main.add_command(command)
 
 if __name__ == "__main__":

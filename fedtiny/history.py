@@ -15,11 +15,11 @@ from datetime import UTC, datetime, timedelta
 
 from fedtiny.errors import ProtocolError
 from fedtiny.ledger import AlarmRow, Ledger, ResourceRow, ScoreRow
+from fedtiny.ledger.history import RESOURCES_S, SCORES_S
 from fedtiny.protocol import codec
 from fedtiny.protocol.messages import Alarm, BandShare, DeviceStatus, ScoreSummary
 from fedtiny.protocol.topics import Topic
 
-SCORES_S, RESOURCES_S = 300, 3600  # what a row stands for
 SCORE_DAYS = 35  # scores and resources are kept so long: a report of a month has all of it
 WRITE_EVERY_S = 60.0
 DAY_S = 86_400

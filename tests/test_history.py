@@ -7,9 +7,9 @@ from contextlib import closing
 import pytest
 
 from fedtiny.errors import ProtocolError
-from fedtiny.history import SCORES_S, History
+from fedtiny.history import History
 from fedtiny.ledger import Ledger
-from fedtiny.ledger.history import ALARMS_A_DAY
+from fedtiny.ledger.history import ALARMS_A_DAY, SCORES_S
 from fedtiny.ledger.schema import STEPS
 from fedtiny.protocol import codec, topics
 from fedtiny.protocol.messages import Alarm, BandShare, DeviceStatus, HealthReport, ScoreSummary
@@ -72,7 +72,7 @@ def test_scores_are_rolled_up_by_five_minutes_in_memory_and_across_writes(histor
     clock.now += SCORES_S
     say(history, score())
     history.flush(all_of_it=True)
-    first, second = ledger.scores("pump", NOON, NOON + DAY)
+    first, second = ledger.scores(["pump"], NOON, NOON + DAY)["pump"]
     assert (first.windows, first.over, first.mean, first.largest) == (40, 5, 4.0, 16.0)
     assert (first.share, first.threshold, first.level) == (2.0, 8.0, 2.5)
     assert (first.start, second.start) == (NOON, NOON + SCORES_S)
@@ -84,7 +84,7 @@ def test_what_a_device_kept_while_the_broker_was_away_is_placed_by_its_clock_whe
         say(history, score(at_utc=at), late=True)
     say(history, score(at_utc="2027-01-15T09:00:00Z"))
     history.flush(all_of_it=True)
-    earlier, now = ledger.scores("pump", 0, NOON * 2)
+    earlier, now = ledger.scores(["pump"], 0, NOON * 2)["pump"]
     assert (earlier.start, earlier.windows, now.start, now.windows) == (NOON - 3 * 3600, 10, NOON, 50)
 
 
@@ -121,7 +121,7 @@ def test_extreme_numbers_stay_numbers(history, ledger):
         for _ in range(3):
             say(history, score(count=2**53, over=2**53, mean=mean, max=mean, largest=mean, level=mean, threshold=mean))
         history.flush(all_of_it=True)
-    (row,) = ledger.scores("pump", 0, NOON * 2)
+    (row,) = ledger.scores(["pump"], 0, NOON * 2)["pump"]
     assert row.windows == row.over == 9_000_000
     assert abs(row.mean) <= 1e30
 

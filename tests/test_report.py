@@ -4,8 +4,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from fedtiny.report import envelope, render_report
+from fedtiny.report import render_report
+from fedtiny.report.scale import envelope
 
+THEN = "2026-01-02T03:04:05+00:00"
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
 
@@ -79,27 +81,28 @@ def summary(frozen=0.7, federated=0.97, zscore=0.9, memory=68.0):
 
 def run(**changes):
     rounds = [
-        {"round": i, "revision": i, "participants": names, "devices": 2, "loss_before": 0.5 / i}
-        | {"loss_after": 0.4 / i, "bytes_up": 16_410, "bytes_down": 33_280, "seconds": 1.5}
+        {"round": i, "revision": i, "participants": names, "answered": len(names), "devices": 2, "loss_before": 0.5 / i}
+        | {"loss_after": 0.4 / i, "bytes_up": 16_410, "bytes_down": 33_280, "seconds": 1.5, "closed_utc": THEN}
+        | {"opened_utc": THEN, "outcome": f"revision {i}", "missing": ["pump-01"][len(names) - 1 :]}
         for i, names in ((1, ["pump-01", "pump-02"]), (2, ["pump-02"]))
     ]
+    judged = {
+        "summary": summary(),
+        "training": {"windows": 8400, "machines": ["base-1"], "loss": [1.0, 0.5], "validation_loss": [1.1, 0.6]}
+        | {"release_id": "ab" * 32, "size_bytes": 48_000},
+        "gate": {"rank_correlation": 0.998, "auc_float": None, "auc_int8": None, "passed": True},
+        "devices": [device(), device("pump-02")],
+    }
+    names = [one.get("device") for one in changes.get("devices", judged["devices"])]
     return {
         "title": "fedtiny demo",
         "data": "simulator, seed 0",
         "created_utc": "2026-01-02T03:04:05Z",
         "versions": {"fedtiny": "0.1.0", "interpreter": "litert 2.3.0"},
         "strategy": "fedavg",
-        "summary": summary(),
-        "training": {
-            "windows": 8400,
-            "machines": ["base-1"],
-            "loss": [1.0, 0.5],
-            "validation_loss": [1.1, 0.6],
-        }
-        | {"release_id": "ab" * 32, "size_bytes": 48_000},
-        "gate": {"rank_correlation": 0.998, "auc_float": None, "auc_int8": None, "passed": True},
         "rounds": rounds,
-        "devices": [device(), device("pump-02")],
+        "fleet": [{"device": name, "state": "online", "standing": "active", "peak_rss_mb": 68.0} for name in names],
+        "evaluation": judged | {key: changes.pop(key) for key in list(changes) if key in judged},
         **changes,
     }
 
@@ -177,7 +180,7 @@ def test_small_runs(changes):
 
 
 def test_an_empty_run_is_a_page():
-    assert "fedtiny run" in Page(render_report({})).text
+    assert "Fleet report" in Page(render_report({})).text
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,17 @@
 """The ledger of what devices have said over time: alarms, and scores and resources rolled up.
 
-Bounded by days, and for alarms by how many a device may have a day. Spans are half open: from ``since``, to before
-``until``.
+Bounded by days, and for alarms by how many a device may have a day. Spans are half open, from ``since`` to before
+``until``; a row that stands for the time at ``since`` belongs to them.
 """
 
-from collections.abc import Iterable
+import json
+from collections.abc import Collection, Iterable
 from dataclasses import astuple, fields
 
 from fedtiny.ledger.database import Database
 from fedtiny.ledger.rows import AlarmRow, ResourceRow, ScoreRow
 
+SCORES_S, RESOURCES_S = 300, 3600  # what a row stands for
 ALARMS_A_DAY = 200  # of one device; of more, the newest stay
 DROPPED_AT_ONCE = 2_000  # rows of a table that are too old: in small steps, so that nobody waits
 ALARM = ", ".join(field.name for field in fields(AlarmRow))
@@ -81,11 +83,23 @@ class Histories(Database):
                 )
 
     def alarms(self, since: str, until: str) -> list[AlarmRow]:
-        """What was said of alarms, in the order in which it came."""
-        query = f"SELECT {ALARM} FROM alarms WHERE received_utc >= ? AND received_utc < ? ORDER BY id"
+        """What was said in a span, and before it of alarms that stood when it began, in the order in which it came."""
+        query = (
+            "WITH before AS (SELECT device, kind, raised_utc, state, max(id) FROM alarms WHERE received_utc < ?1 "
+            f"GROUP BY device, kind) SELECT {ALARM} FROM alarms WHERE received_utc < ?2 AND (received_utc >= ?1 OR "
+            "(device, kind, raised_utc) IN (SELECT device, kind, raised_utc FROM before WHERE state <> 'cleared')) "
+            "ORDER BY id"
+        )
         return [AlarmRow(*row) for row in self.execute(query, since, until)]
 
-    def scores(self, device: str, since: int, until: int) -> list[ScoreRow]:
-        """A device's roll-ups in the order of time."""
-        query = "SELECT * FROM scores WHERE start >= ? AND start < ? AND device = ? ORDER BY start"
-        return [ScoreRow(*row) for row in self.execute(query, since, until, device)]
+    def scores(self, devices: Collection[str], since: int, until: int) -> dict[str, list[ScoreRow]]:
+        """The roll-ups of some devices, each in the order of time."""
+        query = (
+            "SELECT * FROM scores WHERE start >= ? AND start < ? AND device IN (SELECT value FROM json_each(?)) "
+            "ORDER BY start"
+        )
+        found: dict[str, list[ScoreRow]] = {device: [] for device in devices}
+        for columns in self.execute(query, since // SCORES_S * SCORES_S, until, json.dumps(sorted(devices))):
+            row = ScoreRow(*columns)
+            found[row.device].append(row)
+        return found

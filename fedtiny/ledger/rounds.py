@@ -11,7 +11,8 @@ NAMES = tuple(field.name for field in fields(RoundRow))
 COLUMNS = ", ".join(NAMES)
 
 
-def _row(columns: tuple[Any, ...]) -> RoundRow:
+def row(columns: tuple[Any, ...]) -> RoundRow:
+    """A row of the table."""
     values = dict(zip(NAMES, columns, strict=True))
     if values["invited"] is not None:
         values["invited"] = tuple(json.loads(values["invited"]))
@@ -54,8 +55,8 @@ class Rounds(Database):
     def round(self, number: int) -> RoundRow | None:
         """One round."""
         rows = self.execute(f"SELECT {COLUMNS} FROM rounds WHERE number = ?", number)
-        return _row(rows[0]) if rows else None
+        return row(rows[0]) if rows else None
 
     def rounds(self, limit: int) -> list[RoundRow]:
         """The newest rounds, newest first."""
-        return [_row(r) for r in self.execute(f"SELECT {COLUMNS} FROM rounds ORDER BY number DESC LIMIT ?", limit)]
+        return [row(r) for r in self.execute(f"SELECT {COLUMNS} FROM rounds ORDER BY number DESC LIMIT ?", limit)]

@@ -1,0 +1,105 @@
+"""The verdict on a span of time: what needs somebody now, worst first, in words."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from fedtiny.report.alarms import bands, began, lasted, times_threshold
+from fedtiny.report.html import items
+from fedtiny.report.numbers import counted
+from fedtiny.report.times import between, when
+from fedtiny.report.values import as_dicts, word
+
+NAMED = 10  # of one kind
+Item = tuple[str, str, str]  # style, what stands out, the rest
+
+
+def attention(report: Mapping[str, Any]) -> str:
+    """A sentence, and a list where there is anything to list."""
+    fleet = as_dicts(report, "fleet")
+    found = [*_alarms(report), *_devices(report, fleet), *_rounds(report)]
+    if found:
+        lead, rest = "These need attention.", ""
+    elif not _heard(report, fleet):
+        lead, rest = "Nothing was heard in this span.", _newest(fleet)
+    else:
+        lead, rest = "Nothing needs attention.", _quiet(report, fleet)
+    return f'<p class="verdict"><strong>{escape(lead)}</strong> {escape(rest)}</p>' + (items(found) if found else "")
+
+
+def _heard(report: Mapping[str, Any], fleet: Sequence[Mapping[str, Any]]) -> bool:
+    keys = ("alarms", "rounds", "updates", "orders", "publications")
+    return any(report.get(key) for key in keys) or any(one.get("windows") or one.get("updates") for one in fleet)
+
+
+def _newest(fleet: Sequence[Mapping[str, Any]]) -> str:
+    last = max((str(one["last_seen_utc"]) for one in fleet if one.get("last_seen_utc")), default=None)
+    return f"The newest word of a device is of {when(last)}." if last else "The ledger knows no device yet."
+
+
+def _quiet(report: Mapping[str, Any], fleet: Sequence[Mapping[str, Any]]) -> str:
+    scored = sum(bool(one.get("windows")) for one in fleet)
+    past = as_dicts(report, "alarms")
+    said = f"{counted(scored, 'machine')} of {len(fleet)} {'was' if scored == 1 else 'were'} scored"
+    return f"{said}; {counted(len(past), 'alarm')} came and went." if past else f"{said}; no alarm was raised."
+
+
+def _alarms(report: Mapping[str, Any]) -> list[Item]:
+    standing = [one for one in as_dicts(report, "alarms") if one.get("stands")]
+    found = []
+    for one in standing[:NAMED]:
+        seen = "acknowledged" if one.get("acknowledged_utc") else "not acknowledged"
+        words = f"{word(one.get('kind'))} alarm since {began(one)}, {lasted(one, report.get('until_utc'))}, {seen}: "
+        words += word(one.get("reason"))
+        if one.get("score") is not None:
+            words += f"; score {times_threshold(one)}"
+        if one.get("bands"):
+            words += f"; stood out: {bands(one['bands'])}"
+        found.append(("alarm" if seen != "acknowledged" else "warn", word(one.get("device")), words + "."))
+    if more := standing[NAMED:]:
+        found.append(("alarm", f"{counted(len(more), 'more alarm')}:", _names(more) + "."))
+    return found
+
+
+def _devices(report: Mapping[str, Any], fleet: Sequence[Mapping[str, Any]]) -> list[Item]:
+    away = [one for one in fleet if one.get("state") in ("offline", "silent")]
+    out = [one for one in fleet if one.get("standing") != "active"]
+    behind = [one for one in fleet if one.get("behind") and one not in away and one not in out]
+    weak = [one for one in fleet if one.get("throttled")]
+    found: list[Item] = []
+    if away:
+        gone = word(away[0].get("device"))
+        since = f" since {when(away[0].get('last_seen_utc'))}" if len(away) == 1 else ""
+        last = f", {between(away[0].get('last_seen_utc'), report.get('created_utc'))}" if len(away) == 1 else ""
+        words = f"{gone}{since}{last}." if len(away) == 1 else f"{_names(away)}."
+        found.append(("warn", f"{counted(len(away), 'device')} offline or silent:", words))
+    for one in out[:NAMED]:
+        words = f"{word(one.get('standing'))}: {word(one.get('reason'))}; its updates do not count."
+        found.append(("warn", word(one.get("device")), words))
+    if more := out[NAMED:]:
+        found.append(("warn", f"{counted(len(more), 'more device')} blocked or quarantined:", f"{_names(more)}."))
+    if behind:
+        words = "; ".join(f"{word(one.get('device'))} {word(one.get('behind'))}" for one in behind[:NAMED])
+        more_behind = f" and {len(behind) - NAMED} more" if len(behind) > NAMED else ""
+        found.append(("warn", f"{counted(len(behind), 'device')} not at the newest head:", f"{words}{more_behind}."))
+    if weak:
+        words = f"{_names(weak)}. Under-voltage or heat: a better power supply, or more air."
+        found.append(("warn", f"{counted(len(weak), 'computer')} slowed down:", words))
+    return found
+
+
+def _rounds(report: Mapping[str, Any]) -> list[Item]:
+    """Rounds that came to nothing, as long as none has made a head since."""
+    closed = [entry for entry in as_dicts(report, "rounds") if entry.get("closed_utc")]
+    in_vain = 0
+    while in_vain < len(closed) and closed[-1 - in_vain].get("revision") is None:
+        in_vain += 1
+    if not in_vain:
+        return []
+    lead = "The last round" if in_vain == 1 else f"The last {counted(in_vain, 'round')}"
+    return [("warn", f"{lead} made no head:", f"{word(closed[-1].get('outcome'))}.")]
+
+
+def _names(entries: Sequence[Mapping[str, Any]]) -> str:
+    names = [word(one.get("device")) for one in entries]
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")

@@ -1,0 +1,148 @@
+"""What the ledger has of a span of time, as JSON can hold it, bounded however large the fleet.
+
+Read beside a coordinator at work: every query is short and takes no lock that it would wait for.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from fedtiny import __version__
+from fedtiny.clock import utc_now
+from fedtiny.errors import ConfigError, DamagedError
+from fedtiny.ledger import Ledger, OrderRow, RoundRow, ScoreRow
+from fedtiny.ledger.spans import answers_in, orders_in, refusals_in, rounds_in, updates_in
+from fedtiny.orders import parse_order
+from fedtiny.report.devices import device_facts, versions
+from fedtiny.report.episodes import episodes
+from fedtiny.report.span import Span
+
+MACHINES = 24  # whose scores are drawn
+ALARMS, REASONS, ORDERS = 200, 40, 100
+ROUNDS = 300  # the newest
+NAMED = 8  # devices that a round names
+Facts = dict[str, Any]
+
+
+def gather(ledger: Ledger, span: Span, wanted: Collection[str] = ()) -> Facts:
+    """The report's facts; of the devices ``wanted`` where there are any. ConfigError where one of these is unknown."""
+    alarms = episodes(ledger.alarms(span.since_utc, span.until_utc))
+    fleet = device_facts(ledger, span, alarms, None)
+    _check(wanted, [one["device"] for one in fleet])
+    if wanted:
+        fleet = [one for one in fleet if one["device"] in wanted]
+        alarms = [one for one in alarms if one.device in wanted]
+    ids = updates_in(ledger, span.since_utc, span.until_utc)
+    rounds = rounds_in(ledger, span.since_utc, span.until_utc)
+    alarms.sort(key=lambda one: (not one.stands, one.acknowledged_utc is not None))  # stable: then as they came
+    drawn = [one["device"] for one in fleet if one["windows"]][:MACHINES]
+    refusals = refusals_in(ledger, ids)
+    return {
+        "created_utc": utc_now(),
+        "since_utc": span.since_utc,
+        "until_utc": span.until_utc,
+        "only": sorted(wanted),
+        "fleet": fleet,
+        "alarms": [asdict(one) for one in alarms[:ALARMS]],
+        "machines": [_machine(name, rows) for name, rows in ledger.scores(drawn, *span.seconds).items()],
+        "rounds": _rounds(ledger, rounds[-ROUNDS:], ids, [one["device"] for one in fleet]),
+        "updates": [one._asdict() for one in refusals[:REASONS]],
+        **_published(ledger, span),
+        "orders": [_order(row) for row in orders_in(ledger, span.since_utc, span.until_utc)[-ORDERS:]],
+        "counts": {
+            "alarms": len(alarms),
+            "scored": sum(one["windows"] is not None for one in fleet),
+            "rounds": len(rounds),
+            "made": sum(row.made is not None for row in rounds),
+            "refusals": len(refusals),
+        },
+        "versions": {"fedtiny": __version__, **versions(fleet)},
+    }
+
+
+def _check(wanted: Collection[str], known: Sequence[str]) -> None:
+    if unknown := sorted(set(wanted) - set(known)):
+        listed = ", ".join(sorted(known)[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
+        raise ConfigError(f"device {unknown[0]!r}: unknown; the ledger has {listed or 'none'}")
+
+
+def _machine(name: str, rows: Sequence[ScoreRow]) -> Facts:
+    """A machine's scores over time, as shares of the threshold that each stood under."""
+    return {
+        "device": name,
+        "start": [row.start for row in rows],
+        "largest": [row.share for row in rows],
+        "mean": [_share(row) for row in rows],
+        "threshold": next((row.threshold for row in reversed(rows) if row.threshold), None),
+    }
+
+
+def _share(row: ScoreRow) -> float | None:
+    return row.mean / row.threshold if row.threshold else None
+
+
+def _rounds(ledger: Ledger, rounds: Sequence[RoundRow], ids: tuple[int, int], devices: Sequence[str]) -> list[Facts]:
+    answers = answers_in(ledger, ids, rounds[0].number) if rounds else {}
+    head_bytes = _head_bytes(ledger, rounds)
+    facts = []
+    for row in rounds:
+        answered = answers.get(row.number, [])
+        asked = {*(devices if row.invited is None else row.invited), *answered}
+        facts.append(
+            {
+                "round": row.number,
+                "revision": row.made,
+                "opened_utc": row.opened_utc,
+                "closed_utc": row.closed_utc,
+                "strategy": row.strategy,
+                "outcome": row.outcome,
+                "answered": len(answered),
+                "devices": len(asked),
+                "participants": answered[:NAMED],
+                "missing": sorted(asked - set(answered))[:NAMED],
+                "loss_before": row.loss_before,
+                "loss_after": row.loss_after,
+                "bytes_up": row.bytes_up,
+                "bytes_down": None if row.made is None or head_bytes is None else head_bytes * len(asked),
+            }
+        )
+    return facts
+
+
+def _head_bytes(ledger: Ledger, rounds: Sequence[RoundRow]) -> int | None:
+    """The size of the newest head's message; those of one release differ by a few bytes."""
+    made = [row for row in rounds if row.made is not None]
+    row = ledger.revision(made[-1].release_id, made[-1].made or 0) if made else None
+    try:
+        return None if row is None else len(ledger.payload(row))
+    except DamagedError:  # the coordinator's trouble, not the reader's
+        return None
+
+
+def _published(ledger: Ledger, span: Span) -> Facts:
+    """The current release with its newest head, and what was published as a release in the span."""
+    current = ledger.current_release()
+    heads = [] if current is None else ledger.revisions(current.release_id)
+    return {
+        "release": None
+        if current is None
+        else {
+            "release_id": current.release_id,
+            "published_utc": current.published_utc,
+            "revision": heads[-1].revision if heads else None,
+            "new_heads": sum(span.since_utc <= head.created_utc < span.until_utc for head in heads),
+        },
+        "publications": [
+            {"release_id": row.release_id, "at_utc": row.published_utc, "why": row.why}
+            for row in ledger.publications()
+            if span.since_utc <= row.published_utc < span.until_utc
+        ][-ORDERS:],
+    }
+
+
+def _order(row: OrderRow) -> Facts:
+    try:
+        what = " ".join(str(value) for value in parse_order(row.what).model_dump(exclude_none=True).values())
+    except ConfigError:  # of another version
+        what = row.what[:200]
+    return {"at_utc": row.at_utc, "what": what, "done_utc": row.done_utc, "ok": row.ok, "outcome": row.outcome}
