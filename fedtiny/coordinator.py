@@ -123,7 +123,7 @@ class Coordinator:
                     self._keeper.step()
                 self._flush()
                 self._send()
-            self._history.flush(all_of_it=True)
+            self._remember(leaving=True)
         finally:
             self._outgoing = [("status", codec.encode(FleetStatus(state="offline")))]  # the ledger may lack the rest
             try:
@@ -287,12 +287,16 @@ class Coordinator:
                 self._abandon_older()
                 self._global.leap(self._furthest)
                 self._go_on(f"at revision {self._furthest}, which nobody has kept")
+        self._remember()
+        self._publish("status", codec.encode(self._status()))
+
+    def _remember(self, *, leaving: bool = False) -> None:
+        """What devices say of themselves to the ledger."""
         if self._unsaved:
             now_utc = utc_now()
             self._ledger.saw({device: (now_utc, status) for device, status in self._unsaved.items()})
             self._unsaved.clear()
-        self._history.flush()
-        self._publish("status", codec.encode(self._status()))
+        self._history.flush(all_of_it=leaving)
 
     def _status(self) -> FleetStatus:
         pinned = self._ledger.setting(PINNED)
