@@ -1,68 +1,26 @@
-"""The monitor: its view of a fleet from messages, the table at 80x24, and the command on a real broker."""
+"""The monitor for scripts: a view of the fleet from messages, the table of --once, the command on a real broker."""
 
 import json
 import socket
 
 import pytest
+from hearsay import HEAD, alarm, round_message, stands, status, tell
 from rich.console import Console
 
 from fedtiny.broker import EmbeddedBroker
 from fedtiny.config import load_config
 from fedtiny.errors import TransportError
-from fedtiny.monitor import OTHER_LINES, RECENT, FleetView, render, run_monitor
+from fedtiny.monitor import FleetView, run_monitor
+from fedtiny.monitor.once import render
+from fedtiny.monitor.trace import POINTS
 from fedtiny.protocol import codec, messages, topics
 from fedtiny.transport import Connection
 
-RELEASE = "3fa2" * 16
-BASE = messages.Base(release_id=RELEASE, revision=2)
-HEAD = messages.HeadMessage(release_id=RELEASE, revision=3, weights=bytes(400), output_min=-4, output_max=5, devices=8)
 
-
-def alarm(device, reason="3 of 5 windows above the threshold", standing=None):
-    standing = (stands(),) if standing is None else standing
-    return messages.Alarm(
-        device=device,
-        state="raised",
-        window=412,
-        at_utc="2026-11-23T11:00:01Z",
-        score=7.31,
-        threshold=1.25,
-        reason=reason,
-        standing=standing,
-    )
-
-
-def stands(kind="machine", state="raised"):
-    return messages.StandingAlarm(kind=kind, state=state, raised_utc="2026-11-23T11:00:01Z")
-
-
-def status(device, state="online", **fields):
-    return messages.DeviceStatus(
-        **{
-            "device": device,
-            "state": state,
-            "phase": "learning",
-            "learned": 0.45,
-            "base": BASE,
-            "threshold": 1.25,
-            "peak_rss_mb": 61.2,
-        }
-        | fields
-    )
-
-
-def tell(view, device, message, kind, at=1_000.0, retained=False):
-    topic = topics.device_topic("plant", device, kind) if device else topics.fleet_topic("plant", kind)
-    return view.apply(topic, codec.encode(message), retained, at)
-
-
-def screen(view, now=1_010.0, height=24):
-    console = Console(width=80, height=height, color_system=None)
+def screen(view, now=1_010.0):
+    console = Console(width=80, height=24, color_system=None)
     with console.capture() as capture:
-        drawn = render(
-            load_config(None), view, "broker b:1 connected", now, console, rows=height - OTHER_LINES - RECENT
-        )
-        console.print(drawn)
+        console.print(render(load_config(None), view, "broker b:1 connected", now))
     return capture.get().splitlines()
 
 
@@ -122,11 +80,6 @@ def test_table_shows_how_far_the_promise_is_backed_and_which_head_is_in_use():
     ]
 
 
-def round_message(**fields):
-    given = {"round_number": 4, "state": "open", "base": BASE, "strategy": "krum", "deadline_s": 60.0, "quorum": 3}
-    return messages.RoundMessage(**given | {"opened_utc": "2026-11-23T11:00:01+00:00"} | fields)
-
-
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
@@ -157,8 +110,34 @@ def test_alarms_of_the_sensor_and_acknowledged_ones_are_told_apart():
     for device, standing in (("m1", ()), ("m2", (seen,)), ("m3", (seen, sensor))):
         tell(view, device, alarm(device, standing=standing), "alarm")
     rows = [line.split() for line in screen(view) if line.startswith("m")]
-    assert [row[0] for row in rows] == ["m3", "m1", "m2"]  # what nobody has seen comes first
-    assert [row[8:-1] for row in rows] == [["raised", "ack", "SENSOR"], ["-"], ["raised", "ack"]]
+    assert [row[0] for row in rows] == ["m3", "m2", "m1"]  # what nobody has seen comes first, then what stands
+    assert [row[8:-1] for row in rows] == [["raised", "ack", "SENSOR"], ["raised", "ack"], ["-"]]
+
+
+def test_what_became_of_an_order_is_news_and_a_command_is_heard():
+    view = FleetView()
+    tell(view, None, messages.FleetStatus(state="online"), "status")
+    tell(view, None, messages.FleetCommand(action="roll-back", revision=2, id="x"), "command")
+    done = messages.OrderOutcome(order="roll back head", command="x", ok=False, outcome="no revision 2", done_utc="")
+    for _ in range(2):
+        tell(view, None, messages.FleetStatus(state="online", last_order=done), "status")
+    assert [entry.text for entry in view.log][-2:] == [
+        "fleet: command to roll back to revision 2",
+        "fleet: order to roll back head refused: no revision 2",
+    ]
+
+
+def test_a_device_has_a_past_that_stays_bounded():
+    view = FleetView()
+    for number in range(300):
+        summary = messages.ScoreSummary(
+            device="m1", first=number, count=1, last=1, mean=number, max=number, threshold=2.0
+        )
+        tell(view, "m1", summary, "score", at=float(number))
+    trace = view.devices["m1"].trace
+    assert len(trace) == POINTS
+    assert [(point.at, point.mean, point.threshold) for point in trace][-1] == (299.0, 299.0, 2.0)
+    assert next(iter(trace)).at == 60.0
 
 
 def test_what_a_device_says_of_its_troubles_is_shown():
@@ -169,20 +148,6 @@ def test_what_a_device_says_of_its_troubles_is_shown():
     assert "two agents use the id of m1" in lines
     assert "windows with a sensor fault: m1 3" in lines
     assert "windows at unknown operating points: m2 40, m1 12" in lines
-
-
-def test_a_large_fleet_fits_the_screen():
-    view = FleetView()
-    view.apply("nonsense", b"", False)
-    tell(view, None, messages.FleetStatus(state="online", rejected={"stale": 2}), "status")
-    for number in range(200):
-        device = f"{'a-very-long-name-' * 3}{number}"
-        tell(view, device, status(device), "status")
-        tell(view, device, alarm(device), "alarm")
-    lines = screen(view)
-    assert len(lines) <= 24
-    assert max(map(len, lines)) <= 80
-    assert any("and 192 more devices" in line for line in lines)
 
 
 def test_untrusted_text_cannot_steer_the_terminal():
