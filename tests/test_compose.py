@@ -1,0 +1,141 @@
+"""The compose file and the Dockerfiles without an engine: valid, closed, pinned, and all that they name is there."""
+
+import ipaddress
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+
+from fedtiny.cli import main
+from fedtiny.config import ReplaySource, load_config
+from fedtiny.signal.fleet import open_fleet
+
+BROKER = Path(__file__).parents[1] / "broker"
+DOCKERFILES = sorted((BROKER / "containers").glob("*.Dockerfile"))
+TEXT = (BROKER / "compose.yml").read_text()
+COMPOSE = yaml.safe_load(TEXT)
+SERVICES = COMPOSE["services"]
+AGENTS = [name for name in SERVICES if name.startswith("agent-")]
+ONE_SHOT = ("setup", "trainer", "operator")
+
+
+def tool(name: str) -> str:
+    found = shutil.which(name, path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    if found is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{name} is not installed: make setup")
+    return found
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["check-jsonschema", "--builtin-schema", "vendor.compose-spec", BROKER / "compose.yml"],
+        ["hadolint", "--ignore", "DL3008", *DOCKERFILES],  # versions of apt's packages: Debian stable's
+    ],
+    ids=lambda command: command[0],
+)
+def test_others_find_nothing_wrong(command):
+    done = subprocess.run([tool(command[0]), *command[1:]], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_is_closed(name):
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service.get("cap_add", []) == (["CHOWN"] if name == "setup" else [])
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert not service.get("privileged")
+    assert service["image"].endswith(":local") or re.fullmatch(r"[a-z/-]+:v?\d+\.\d+\.\d+", service["image"])
+    if name not in ONE_SHOT:
+        assert service["restart"] == "unless-stopped"
+        assert service["mem_limit"]
+        assert "healthcheck" in service or ":local" in service["image"]  # ours have theirs in the image
+
+
+@pytest.mark.parametrize("name", [name for name in SERVICES if "ports" in SERVICES[name]])
+def test_a_port_is_open_to_this_machine_alone(name):
+    for port in SERVICES[name]["ports"]:
+        address = re.sub(r"\$\{\w+:-(.*?)\}", r"\1", port).split(":")[0]
+        assert ipaddress.ip_address(address).is_loopback
+
+
+def test_no_secret_is_written_down():
+    for service in SERVICES.values():
+        for key, value in service.get("environment", {}).items():
+            assert key.endswith("__FILE") or not re.search("PASSWORD|SECRET|TOKEN|KEY", key), (key, value)
+
+
+def test_what_is_mounted_and_built_is_there():
+    for service in SERVICES.values():
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            assert (BROKER / source).exists() if source.startswith(".") else source in COMPOSE["volumes"], volume
+        if "build" in service:
+            assert (BROKER / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
+
+
+def test_prometheus_and_grafana_look_for_services():
+    jobs = yaml.safe_load((BROKER / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
+    targets = {target for job in jobs for config in job["static_configs"] for target in config["targets"]}
+    assert targets <= {"coordinator:9464", *(f"{agent}:9465" for agent in AGENTS)}
+    [data] = yaml.safe_load((BROKER / "grafana/provisioning/datasources/prometheus.yml").read_text())["datasources"]
+    assert data["url"] == "http://prometheus:9090"
+
+
+@pytest.mark.parametrize("words", [SERVICES[name]["command"] for name in ("coordinator", *AGENTS)], ids=str)
+def test_a_command_line_exists(words):
+    command, words = main, list(words)
+    while isinstance(command, click.Group):
+        command = command.commands[words.pop(0)]
+    context = command.make_context("fedtiny", words)
+    if machine := context.params.get("source__machine"):
+        fleet = open_fleet(None)
+        assert machine in fleet.machines
+        assert machine not in fleet.base
+
+
+def test_dockerfiles_start_what_exists_and_as_nobody_in_particular():
+    for file in DOCKERFILES:
+        text = file.read_text()
+        [words] = re.findall(r'^CMD \["(.*)"\]$', text, re.M)
+        command, words = main, words.split('", "')
+        while isinstance(command, click.Group):
+            command = command.commands[words.pop(0)]
+        command.make_context("fedtiny", words)
+        assert "\nUSER 10001:10001\n" in text
+        assert re.search(r'^ENTRYPOINT \["/opt', text, re.M)  # no shell in between: signals arrive
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users")
+def test_setup_lays_out_what_the_containers_read(tmp_path):
+    folders = [volume.split(":") for volume in SERVICES["setup"]["volumes"]]
+    for _, target, *_ in folders:
+        if target.startswith("/setup/"):
+            (tmp_path / Path(target).name).mkdir()
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    for _ in range(2):  # the second start changes nothing
+        subprocess.run(
+            ["sh", BROKER / "compose/setup.sh", tmp_path], env={"PATH": path}, check=True, capture_output=True
+        )
+    for agent in AGENTS:
+        config = load_config(tmp_path / agent / "fedtiny.toml")
+        assert (config.device, config.broker.host, config.broker.port) == (agent, "broker", 8883)
+        assert (config.metrics.host, config.metrics.port) == ("0.0.0.0", 9465)
+        assert isinstance(config.source, ReplaySource)
+        assert config.source.repeat == 0
+    coordinator = load_config(tmp_path / "coordinator" / "fedtiny.toml")
+    assert (coordinator.metrics.host, coordinator.metrics.port) == ("0.0.0.0", 9464)
+    owners = {"agent-1": 10001, "coordinator": 10001, "operator": 10001, "broker": 1883, "password": 472}
+    for folder, owner in owners.items():
+        for file in (tmp_path / folder).iterdir():
+            assert (file.stat().st_uid, file.stat().st_mode & 0o777) == (owner, 0o400)
+    assert (tmp_path / "broker/mosquitto.conf").read_text().count("listener 1883 127.0.0.1\n") == 1
+    assert len((tmp_path / "password/password").read_text().strip()) == 24
