@@ -12,7 +12,7 @@ def draw() -> str:
     parts = [
         _card(10, 10, 250, 84, "Trainer", "recordings of healthy machines", "→ autoencoder → int8 release"),
         _card(330, 10, 250, 84, "Coordinator", "collects deltas, screens, merges,", "publishes heads, keeps a ledger"),
-        _card(650, 10, 240, 84, "Monitor", "every device, alarm and round;", "acknowledge, re-baseline"),
+        _card(650, 10, 240, 84, "Monitor", "every device, alarm and round;", "acknowledge, roll back"),
         _card(330, 162, 560, 40, "MQTT broker", inline="embedded, Mosquitto or your own; TLS, certificates"),
         _card(10, 272, 660, 170, "Device, beside each machine"),
         _card(
