@@ -214,6 +214,8 @@ def test_every_update_gets_its_fate_and_a_settled_one_no_other(opened):
     opened.forget("c")
     assert opened.settle(1, "used") == 2
     assert opened.settle(1, "abandoned", "no quorum") == 0
+    opened.refuse(header("e", b"e"), "stale")
+    assert +opened.fates == {"left out": 1, "used": 2, "refused": 1}
     assert {d: [(u.fate, u.reason) for u in opened.updates_of(d, 9)] for d in "abcd"} == {
         "a": [("used", None)],
         "b": [("left out", "norm 90 times the median")],
@@ -282,6 +284,7 @@ def test_a_device_is_known_from_its_first_status_or_its_first_judgement(ledger):
     assert (pump.standing, pump.strikes, pump.reason) == ("active", 2, "cosine")
     assert (thief.standing, thief.reason, thief.first_seen_utc) == ("blocked", "stolen", THEN)
     ledger.set_standing("pump-1", "quarantined", "3 strikes")
+    assert ledger.standings() == {"pump-1": "quarantined", "thief": "blocked"}
     assert (ledger.device("pump-1").standing, ledger.device("pump-1").strikes) == ("quarantined", 2)
     ledger.set_standing("pump-1", "active", None)
     assert (ledger.device("pump-1").strikes, ledger.device("pump-1").reason) == (0, None)

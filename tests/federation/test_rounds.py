@@ -207,6 +207,7 @@ def test_a_pause_and_the_number_of_rounds_are_kept():
     rounds.close(base(1), 5)
     rounds.device("a", Watching(base(1)))
     assert rounds.due(1e9) is None
+    assert not rounds.wanted
 
 
 def test_a_resumed_round_hears_who_is_there_before_it_calls_itself_complete():
@@ -308,8 +309,14 @@ def test_nothing_opens_while_the_head_is_pinned():
     rounds = watched(Rules(), "a")
     rounds.pinned = True
     assert rounds.due(1e9) is None
+    assert not rounds.wanted
     rounds.pinned = False
     assert rounds.due(1e9) is Step.OPEN
+    assert rounds.wanted
+    rounds.open(0)
+    assert rounds.wanted
+    rounds.device("a", None)
+    assert not rounds.wanted
 
 
 def test_a_buffer_that_does_not_fill_is_emptied_at_the_deadline_so_that_all_are_asked_again():
