@@ -49,7 +49,7 @@ class Peer:
 PEERS = {
     "stoll": Peer("stoll", "samples", 25, 1e-3, 32, 25),
     "stoll_bands": Peer("stoll", "bands", 1, 1e-3, 16, 25),
-    "ahmad": Peer("ahmad", "snapshots", 1, 1e-3, 64, 10),
+    "ahmad": Peer("ahmad", "snapshots", 1, 1e-3, 64, 6),
 }
 
 

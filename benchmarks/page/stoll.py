@@ -59,7 +59,12 @@ def section(results: Mapping[str, Any]) -> Section:
     ]
     machine = results["machine"]
     pictures = (
-        Picture("stoll", "Wrongly ordered pairs (1 - mean AUC), and what a client or centre costs", _sides(methods)),
+        Picture(
+            "stoll",
+            "Wrongly ordered pairs (1 - mean AUC) and what a client or the centre costs; bytes up a round, of the "
+            "central ones once",
+            _sides(methods),
+        ),
         Picture(
             "stoll-life", f"Scores over the life of {machine}, in units of the machine's own threshold", _life(results)
         ),
@@ -140,9 +145,10 @@ def _sides(methods: Mapping[str, Any]) -> "Figure":
         "model bytes": [methods[name]["model_bytes"] for name in names],
     }
     for plot, (title, values) in zip(plots, panels.items(), strict=True):
-        plot.barh(names, values, color=[OURS if name == "ours" else PEER for name in names])
+        plot.scatter(values, names, color=[OURS if name == "ours" else PEER for name in names], zorder=2)
+        plot.grid(axis="y", color=FAINT, lw=0.6)
         plot.set_xscale("log")
-        plot.set_xlim(min(values) / 3, max(values) * 2)
+        plot.set_xlim(min(values) / 3, max(values) * 3)
         plot.set_title(title)
         plot.set_yticks(names, [WORDS[name] for name in names] if plot is plots[0] else [""] * len(names))
     return figure

@@ -1,11 +1,16 @@
 """What the comparison with Stoll 2022 says stands on these: inputs, thresholds, promises, the section."""
 
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pytest
 
 from benchmarks.lstm_inputs import PEERS, Life, Peer, blocks, rolled, sequences
 from benchmarks.page import stoll as page
 from benchmarks.stoll import METHODS, jobs, judge, promised
+from benchmarks.stoll_agent import cost
 from fedtiny.signal.features import BandEnergies
 from fedtiny.signal.windows import WindowPlan
 
@@ -139,3 +144,15 @@ def test_the_section_shows_every_method_and_its_pictures():
     assert section.figures["bytes_up_peer"] == "601.5 kB"
     for picture in section.pictures:
         picture.figure.draw_without_rendering()
+
+
+def test_a_process_costs_what_it_took_until_its_end():
+    code = "import time; held = bytearray(50_000_000)\nwhile time.process_time() < 0.3: pass"
+    found = cost(subprocess.Popen([sys.executable, "-c", code]), lambda: time.sleep(0.01))
+    assert 0.28 <= found["cpu_s"] < 2
+    assert 50 < found["peak_rss_mb"] < 100
+
+
+def test_a_process_that_fails_is_no_figure():
+    with pytest.raises(SystemExit, match="exit status 3"):
+        cost(subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"]), lambda: time.sleep(0.01))
