@@ -13,7 +13,6 @@ import pytest
 import yaml
 
 from fedtiny.cli import main
-from fedtiny.config import ReplaySource, load_config
 from fedtiny.signal.fleet import open_fleet
 
 BROKER = Path(__file__).parents[1] / "broker"
@@ -112,30 +111,3 @@ def test_dockerfiles_start_what_exists_and_as_nobody_in_particular():
         command.make_context("fedtiny", words)
         assert "\nUSER 10001:10001\n" in text
         assert re.search(r'^ENTRYPOINT \["/opt', text, re.M)  # no shell in between: signals arrive
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users")
-def test_setup_lays_out_what_the_containers_read(tmp_path):
-    folders = [volume.split(":") for volume in SERVICES["setup"]["volumes"]]
-    for _, target, *_ in folders:
-        if target.startswith("/setup/"):
-            (tmp_path / Path(target).name).mkdir()
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    for _ in range(2):  # the second start changes nothing
-        subprocess.run(
-            ["sh", BROKER / "compose/setup.sh", tmp_path], env={"PATH": path}, check=True, capture_output=True
-        )
-    for agent in AGENTS:
-        config = load_config(tmp_path / agent / "fedtiny.toml")
-        assert (config.device, config.broker.host, config.broker.port) == (agent, "broker", 8883)
-        assert (config.metrics.host, config.metrics.port) == ("0.0.0.0", 9465)
-        assert isinstance(config.source, ReplaySource)
-        assert config.source.repeat == 0
-    coordinator = load_config(tmp_path / "coordinator" / "fedtiny.toml")
-    assert (coordinator.metrics.host, coordinator.metrics.port) == ("0.0.0.0", 9464)
-    owners = {"agent-1": 10001, "coordinator": 10001, "operator": 10001, "broker": 1883, "password": 472}
-    for folder, owner in owners.items():
-        for file in (tmp_path / folder).iterdir():
-            assert (file.stat().st_uid, file.stat().st_mode & 0o777) == (owner, 0o400)
-    assert (tmp_path / "broker/mosquitto.conf").read_text().count("listener 1883 127.0.0.1\n") == 1
-    assert len((tmp_path / "password/password").read_text().strip()) == 24

@@ -13,6 +13,8 @@ import pytest
 import yaml
 from engine import PROJECT, Engine
 
+from fedtiny.config import load_config
+
 AGENTS = ("agent-1", "agent-2", "agent-3")
 SERVICES = ("broker", "coordinator", *AGENTS)
 MOSQUITTO = """\
@@ -166,8 +168,26 @@ def test_a_stop_is_clean_and_the_state_is_still_there(fleet):
     assert "learn" not in fleet.engine.podman("logs", "--since", "20s", fleet.name("agent-2"))
 
 
-def test_certificates_are_made_once(fleet):
-    before = fleet.engine.podman("exec", fleet.name("agent-3"), "sha256sum", "/etc/fedtiny/certificate.pem")
-    fleet.engine.podman("start", "--attach", fleet.name("setup"))
-    assert fleet.engine.inspect(fleet.name("setup"))["State"]["ExitCode"] == 0
-    assert fleet.engine.podman("exec", fleet.name("agent-3"), "sha256sum", "/etc/fedtiny/certificate.pem") == before
+def test_each_gets_its_own_from_setup_and_only_once(fleet):
+    engine = fleet.engine
+
+    def volume(name: str) -> Path:
+        return Path(engine.podman("volume", "inspect", f"fedtiny_{name}", "--format", "{{.Mountpoint}}").strip())
+
+    before = {agent: load_config(volume(agent) / "fedtiny.toml") for agent in AGENTS}
+    engine.podman("start", "--attach", fleet.name("setup"))
+    for agent, config in before.items():
+        assert load_config(volume(agent) / "fedtiny.toml") == config
+        assert (config.device, config.broker.port, config.source.repeat) == (agent, 8883, 0)
+    for folder, owner in (("agent-1", 10001), ("coordinator", 10001), ("broker", 1883), ("password", 472)):
+        for file in volume(folder).iterdir():
+            assert (file.stat().st_uid, file.stat().st_mode & 0o777) == (owner, 0o400), file
+    assert len((volume("password") / "password").read_text().strip()) == 24
+
+
+def test_prometheus_gets_at_the_figures(fleet):
+    ask = "import urllib.request as r; print(r.urlopen('http://{}/metrics').read().decode())"
+    for target in (*(f"{agent}:9465" for agent in AGENTS), "coordinator:9464"):
+        script = ask.format(target)
+        said = fleet.engine.podman("exec", fleet.name("coordinator"), "/opt/fedtiny/bin/python", "-c", script)
+        assert "fedtiny_" in said
