@@ -15,7 +15,7 @@ Limits, so that neither side can exhaust memory:
 
 - Out: QoS 1 messages wait in memory, offline ones too, up to 16 MiB; then publish() raises TransportError.
   They die with the process. QoS 0 messages that are published while offline are dropped.
-- In: nothing is dropped. Above 16 MiB of unread messages the thread stops reading from the socket, so that
+- In: nothing is dropped. Above 4 MiB of unread messages the thread stops reading from the socket, so that
   the broker queues the rest; a consumer that reads nothing for a minute loses the connection (keep-alive)
   and, where the session is persistent, gets its unacknowledged messages again afterwards.
 """
@@ -44,7 +44,7 @@ from fedtiny import config, tls
 from fedtiny.errors import TransportError
 
 MAX_OUTSTANDING_BYTES = 16 * 1024 * 1024
-MAX_UNREAD_BYTES = 16 * 1024 * 1024
+MAX_UNREAD_BYTES = 4 * 1024 * 1024
 MESSAGE_OVERHEAD_BYTES = 512  # what a message costs beside its payload; also bounds how many there can be
 KEEPALIVE_S = 30
 CONNACK_TIMEOUT_S = 10.0

@@ -193,14 +193,18 @@ def _agreement(strategy: Strategy) -> float:
 
 def _delta(entry: Entry, head: Head) -> Array:
     """The delta of ``entry``, damped by its staleness."""
-    return unpack_delta(entry.update.payload, head.weights.shape) / np.float32(math.sqrt(1 + entry.staleness))
+    delta = unpack_delta(entry.update.payload, head.weights.shape)
+    return delta / np.float32(math.sqrt(1 + entry.staleness)) if entry.staleness else delta
 
 
 def _limited_delta(entry: Entry, head: Head, verdict: Verdict) -> tuple[Array, int] | str:
     """The delta as far as it may count, or why it does not at all."""
     delta = _delta(entry, head)
-    shorter = np.float32(min(1.0, verdict.norm / max(length(delta), TINY)))
-    return verdict.astray(delta) or (delta * shorter, int(min(entry.update.num_examples, verdict.weight)))
+    if why := verdict.astray(delta):
+        return why
+    if (size := length(delta)) > verdict.norm:
+        delta = delta * np.float32(verdict.norm / size)
+    return delta, int(min(entry.update.num_examples, verdict.weight))
 
 
 def _statistics(entry: Entry, head: Head) -> Statistics:

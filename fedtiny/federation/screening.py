@@ -71,7 +71,7 @@ class Verdict:
         """Why one of the others is to be left out, which points away from where the rest of them point; or None."""
         if self.direction is None:
             return None
-        own = _unit(delta, length(delta))
+        _, own = _polar(delta)
         rest = self.direction - own
         cosine = float(np.vdot(own, rest)) / max(float(np.linalg.norm(rest)), TINY)
         return f"points away from the others: cosine {cosine:.2f}" if cosine < AWAY else None
@@ -91,10 +91,10 @@ class Cohort:
 
     def add(self, one: Contribution) -> None:
         """Take note of an update; ProtocolError where it points nowhere, for a number that is not finite."""
-        size = length(one.delta)
+        size, unit = _polar(one.delta)
         self._seen[one.device] = size, one.output, one.power, one.weight
         self._direction = self._direction or ExactSum(one.delta.shape)
-        self._direction.add(_unit(one.delta, size))
+        self._direction.add(unit)
 
     def outliers(self) -> dict[str, str]:
         """Those that are left out whatever the direction of the others, and why."""
@@ -119,7 +119,7 @@ class Cohort:
         left_out, direction = self.outliers(), self._direction.value()
         apart = ExactSum(direction.shape)
         for one in outliers:
-            apart.add(_unit(one.delta, length(one.delta)))
+            apart.add(_polar(one.delta)[1])
         direction -= apart.value()
         rest = len(self._seen) - len(left_out)
         agree = rest >= FEWEST and (float(np.vdot(direction, direction)) / rest - 1) / (rest - 1) >= agreement
@@ -129,12 +129,15 @@ class Cohort:
 
 
 def length(delta: Array) -> float:
-    """Of a whole matrix, whatever the size of its numbers."""
+    """Its norm as one vector, whatever the size of its numbers."""
     return float(np.linalg.norm(delta.astype(np.float64)))
 
 
-def _unit(delta: Array, size: float) -> Double:
-    return delta.astype(np.float64) / max(size, TINY)
+def _polar(delta: Array) -> tuple[float, Double]:
+    """Norm and unit vector, in the shape of ``delta``."""
+    exact = delta.astype(np.float64)
+    size = float(np.linalg.norm(exact))
+    return size, np.divide(exact, max(size, TINY), out=exact)
 
 
 def check_statistics(data: Statistics) -> None:
