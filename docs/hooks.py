@@ -14,6 +14,7 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parent.parent
 OUTSIDE = {"broker/README.md": "brokers.md", "CHANGELOG.md": "changes.md"}
+PICTURES = {"benchmarks/pictures": "figures/pictures"}
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s:#]*)(#[^)\s]*)?\)")
 
 
@@ -27,9 +28,12 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages that are kept elsewhere in the repository."""
+    """Add the pages and pictures that are kept elsewhere in the repository."""
     for path, name in OUTSIDE.items():
         files.append(File.generated(config, name, content=(ROOT / path).read_text()))
+    for folder, name in PICTURES.items():
+        for picture in sorted((ROOT / folder).glob("*.svg")):
+            files.append(File.generated(config, f"{name}/{picture.name}", abs_src_path=str(picture)))
     return files
 
 
