@@ -35,6 +35,7 @@ def report(
 
     from fedtiny.errors import ConfigError
     from fedtiny.report import Span, gather, render_report
+    from fedtiny.report.numbers import counted
     from fedtiny.store import atomic_write
 
     config = load(config_file, state=state)
@@ -48,6 +49,6 @@ def report(
     atomic_write(out, render_report(facts).encode())
     if json_file is not None:
         atomic_write(json_file, json.dumps(facts).encode())
-    click.echo(
-        f"{out}: {len(facts['fleet'])} devices, {facts['counts']['alarms']} alarms, {len(facts['rounds'])} rounds"
-    )
+    counts = facts["counts"]
+    said = [counted(number, noun) for number, noun in ((len(facts["fleet"]), "device"), (counts["alarms"], "alarm"))]
+    click.echo(f"{out}: {', '.join(said)}, {counted(counts['rounds'], 'round')}")

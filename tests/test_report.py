@@ -1,47 +1,13 @@
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from page_parser import Page
 
 from fedtiny.report import render_report
 from fedtiny.report.scale import envelope
 
 THEN = "2026-01-02T03:04:05+00:00"
-VOID = {"meta", "br", "hr", "img", "link", "input"}
-
-
-class Page(HTMLParser):
-    """Checks that every tag is closed in order; collects tags, attributes and visible text."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.stack, self.tags, self.words = [], [], []
-        self.feed(html)
-        self.close()
-        assert self.stack == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.stack.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.stack.pop() == tag
-
-    def handle_data(self, data):
-        if "style" not in self.stack:
-            self.words.append(data)
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.words).split())
-
-    def paths(self, style):
-        return [attrs["d"] for tag, attrs in self.tags if tag == "path" and attrs.get("class") == style]
 
 
 def device(name="pump-01", points=120, **changes):

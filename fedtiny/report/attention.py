@@ -8,7 +8,7 @@ from fedtiny.report.alarms import bands, began, lasted, times_threshold
 from fedtiny.report.html import items
 from fedtiny.report.numbers import counted
 from fedtiny.report.times import between, when
-from fedtiny.report.values import as_dicts, word
+from fedtiny.report.values import as_dicts, dig, word
 
 NAMED = 10  # of one kind
 Item = tuple[str, str, str]  # style, what stands out, the rest
@@ -56,8 +56,9 @@ def _alarms(report: Mapping[str, Any]) -> list[Item]:
         if one.get("bands"):
             words += f"; stood out: {bands(one['bands'])}"
         found.append(("alarm" if seen != "acknowledged" else "warn", word(one.get("device")), words + "."))
-    if more := standing[NAMED:]:
-        found.append(("alarm", f"{counted(len(more), 'more alarm')}:", _names(more) + "."))
+    more = max(len(standing), dig(report, "counts", "standing") or 0) - NAMED
+    if more > 0:
+        found.append(("alarm", f"{counted(more, 'more alarm')}:", _names(standing[NAMED:], more) + "."))
     return found
 
 
@@ -100,6 +101,8 @@ def _rounds(report: Mapping[str, Any]) -> list[Item]:
     return [("warn", f"{lead} made no head:", f"{word(closed[-1].get('outcome'))}.")]
 
 
-def _names(entries: Sequence[Mapping[str, Any]]) -> str:
-    names = [word(one.get("device")) for one in entries]
-    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+def _names(entries: Sequence[Mapping[str, Any]], of: int | None = None) -> str:
+    """The first names; ``of``: how many there are, where these are not all."""
+    names = [word(one.get("device")) for one in entries[:NAMED]]
+    more = (len(entries) if of is None else of) - len(names)
+    return ", ".join(names) + (f" and {more} more" if more > 0 else "")

@@ -51,6 +51,7 @@ def gather(ledger: Ledger, span: Span, wanted: Collection[str] = ()) -> Facts:
         "orders": [_order(row) for row in orders_in(ledger, span.since_utc, span.until_utc)[-ORDERS:]],
         "counts": {
             "alarms": len(alarms),
+            "standing": sum(one.stands for one in alarms),
             "scored": sum(one["windows"] is not None for one in fleet),
             "rounds": len(rounds),
             "made": sum(row.made is not None for row in rounds),
