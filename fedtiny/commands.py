@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from fedtiny.cli import main as root
+from fedtiny.made_page import main
 
 
 def _pages(command: click.Command, name: str, parent: click.Context | None) -> Iterator[str]:
@@ -24,16 +25,6 @@ def reference() -> str:
     return "# Commands\n\nMade by `make docs` from the commands' own help.\n\n" + "\n".join(
         _pages(root, "fedtiny", None)
     )
-
-
-def main(check: bool, path: Path, text: str) -> int:
-    """Write ``text`` to ``path``, or compare it with what stands there; an exit code."""
-    if not check:
-        path.write_text(text)
-    elif not path.exists() or path.read_text() != text:
-        print(f"{path} is out of date: run make docs", file=sys.stderr)
-        return 1
-    return 0
 
 
 if __name__ == "__main__":

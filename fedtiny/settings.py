@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from fedtiny.commands import main
 from fedtiny.config import Config
+from fedtiny.made_page import main
 from fedtiny.reasons import REASONS
 from fedtiny.scaffold import models, source_models
 

@@ -7,9 +7,9 @@ import re
 import sys
 from pathlib import Path
 
-from fedtiny.commands import main
 from fedtiny.exposition.agent import AGENT
 from fedtiny.exposition.coordinator import COORDINATOR
+from fedtiny.made_page import main
 
 LISTS = {"agent": AGENT.markdown(), "coordinator": COORDINATOR.markdown()}
 LIST = re.compile(r"<!-- (agent|coordinator) -->\n.*?<!-- end -->", re.DOTALL)
