@@ -1,0 +1,1 @@
+"""A Flower app: the head of a fedtiny release under federated averaging."""
