@@ -275,7 +275,10 @@ def broker(host: str, port: int | None, state: Path, fleet_folder: Path | None) 
 @click.option("--once", is_flag=True, help="Show the retained state and end.")
 @click.option("--timeout", type=float, help="End after so many seconds.")
 def monitor(config_file: Path | None, as_json: bool, once: bool, timeout: float | None, **overrides: Any) -> None:
-    """Watch a fleet's topics: devices, rounds, scores, alarms."""
+    """Watch a fleet: devices, rounds, scores, alarms; acknowledge, re-baseline and roll back by a key.
+
+    A full screen on a terminal (? shows the keys), plain lines in a pipe. It connects again by itself.
+    """
     config = load(config_file, **overrides)
     from fedtiny.monitor import run_monitor
 

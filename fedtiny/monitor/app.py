@@ -35,9 +35,9 @@ PAGES = {"fleet": "Fleet", "device": "Device", "rounds": "Rounds", "log": "Log"}
 
 CSS = """
 ContentSwitcher { height: 1fr; }
-#head { height: 4; }
+#head { height: 4; text-wrap: nowrap; text-overflow: ellipsis; }
 #notes { height: auto; max-height: 5; }
-#said { height: 1; }
+#said { height: auto; min-height: 1; max-height: 2; }
 ModalScreen { align: center bottom; background: transparent; }
 #ask { width: 100%; height: 1; dock: bottom; background: ansi_yellow; color: ansi_black; }
 #ask Static { width: auto; }

@@ -16,6 +16,7 @@ from textual.strip import Strip
 
 from fedtiny.monitor.rows import EMPTY, Row
 
+PLAIN, MARK = Style(), Style(reverse=True)  # in the terminal's own colours
 PAGE = 1_000_000  # rows, more than there are: to an end
 
 
@@ -61,7 +62,7 @@ class Listing(ScrollView, can_focus=True):
         if grown:
             self.virtual_size = Size(0, count + 1)
         if self._follow and grown and at_end:
-            self.scroll_to(y=PAGE, animate=False, immediate=True)
+            self.call_after_refresh(self.scroll_end, animate=False)
         if cursor is not None and cursor != self._cursor:
             self._cursor = cursor
             self._keep_in_sight()
@@ -72,7 +73,7 @@ class Listing(ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """Line ``y`` of the widget; Textual calls this."""
         row, marked = self._drawn[y] = self._line(y)
-        base = self.rich_style + Style(reverse=True) if marked else self.rich_style
+        base = MARK if marked else PLAIN
         segments = [Segment(text, base + Style.parse(style)) for text, style in row]
         return Strip(segments).adjust_cell_length(self.size.width, base)
 

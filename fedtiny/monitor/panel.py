@@ -9,18 +9,17 @@ from fedtiny.monitor.rows import Row, fit
 
 
 class Panel(Static):
-    """Rows, as high as they are many; nothing where there are none."""
+    """A few rows; nothing where there are none."""
 
     _rows: Sequence[Row] | None = None
 
     def show(self, rows: Sequence[Row]) -> None:
-        """Show ``rows``, each cut to one line."""
+        """Show ``rows``."""
         if rows == self._rows:
             return
         self._rows = rows
-        lines = [Text.assemble(*row, no_wrap=True, overflow="ellipsis") for row in rows]
         self.display = bool(rows)
-        self.update(Text("\n", no_wrap=True, overflow="ellipsis").join(lines))
+        self.update(Text("\n").join(Text.assemble(*row) for row in rows))
 
 
 def tabs(pages: Mapping[str, str], current: str, link: str, connected: bool, width: int) -> Row:

@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from fedtiny.config import Config
@@ -36,7 +37,7 @@ def run_monitor(config: Config, *, as_json: bool, once: bool, timeout_s: float |
         _follow(feed, view, JsonLines() if as_json else PlainLines(), once, timeout_s)
         return
     try:
-        import textual  # noqa: F401
+        import_module("rich" if once else "textual")
     except ImportError:
         raise ConfigError("the screen needs textual: pip install 'fedtiny[monitor]' (--json works without)") from None
     if once:

@@ -61,6 +61,11 @@ class Screen:
         return ["".join(segment.text for segment in strip).rstrip() for strip in strips]
 
     @property
+    def said(self):
+        """What stands above the keys, in one line or two."""
+        return " ".join(self.lines[-3:-1])
+
+    @property
     def devices(self):
         """First words of the rows of the fleet's table."""
         rows = self.lines[5 : self.app.size.height - 2]

@@ -77,10 +77,10 @@ def test_a_command_is_asked_for_sent_and_followed(key, action):
         ((topic, payload),) = screen.link.sent
         assert topic == topics.device_topic("plant", "m1", "command")
         assert codec.decode(messages.Command, payload).action == action
-        assert f"m1: {action}: sent, the broker has not answered yet" in screen.lines[-2]
+        assert f"m1: {action}: sent, the broker has not answered yet" in screen.said
         screen.link.events.append(Published(1))
         await screen.heard()
-        assert f"m1: {action}: handed to the broker" in screen.lines[-2]
+        assert f"m1: {action}: handed to the broker" in screen.said
 
     on_screen(test, ("m1",))
 
@@ -100,7 +100,7 @@ def test_a_roll_back_proposes_the_revision_before_and_tells_its_outcome():
             last = messages.OrderOutcome(command=command_id, **done)
             screen.link.hear(None, messages.FleetStatus(state="online", last_order=last), "status")
             await screen.heard()
-            assert ("done: revision 4" in screen.lines[-2]) == (command_id == command.id)
+            assert ("done: revision 4" in screen.said) == (command_id == command.id)
         await screen.press("3")
         assert any("newest order: roll back head, done" in line for line in screen.lines)
 
@@ -111,7 +111,7 @@ def test_what_nobody_would_obey_is_not_sent():
     async def test(screen):
         await screen.press("a", "y")
         assert screen.link.sent == []
-        assert "not sent: trust.key: not set" in screen.lines[-2]
+        assert "not sent: trust.key: not set" in screen.said
 
     trust = Trust(operator=(public_key(Ed25519PrivateKey.generate()),))
     on_screen(test, ("m1",), config=Config(trust=trust))
@@ -125,9 +125,9 @@ def test_a_lost_link_is_said_until_it_is_back_and_nothing_is_sent_meanwhile():
         await screen.heard()
         assert "LOST since" in screen.lines[0]
         assert screen.lines[0].endswith("trying again")
-        assert "not known whether the broker has it" in screen.lines[-2]
+        assert "not known whether the broker has it" in screen.said
         await screen.press("a", "y")
-        assert "not sent, there is no connection" in screen.lines[-2]
+        assert "not sent, there is no connection" in screen.said
         assert len(screen.link.sent) == 1
         screen.link.events.append(Connected(session_present=False))
         await screen.heard()
