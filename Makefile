@@ -11,8 +11,9 @@ BENCHES := bench-device bench-flower bench-stoll bench-scale bench-femto bench-i
 PROOFS := bench-femto-live bench-soak bench-kills bench-poison bench-coordinator-kills bench-overhead bench-fuzz \
 	bench-firmware chaos
 
-.PHONY: help setup demo toolchain test test-fleet test-firmware test-aarch64 check fix bench bench-quick bench-page proofs \
-	$(BENCHES) $(PROOFS) docs clean
+.PHONY: help setup demo toolchain test test-fleet test-firmware test-aarch64 test-containers \
+	check-report check fix bench bench-quick bench-page proofs \
+	$(BENCHES) $(PROOFS) docs site clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 26
@@ -60,12 +61,23 @@ test-firmware: setup $(if $(CI),toolchain) ## The exported C: on this machine un
 test-aarch64: setup ## The agent's numbers on an emulated arm64 against this machine's (needs apt install qemu-user-static)
 	$(BIN)/python -m pytest -m aarch64 tests/aarch64
 
-check: setup ## Lint, format, types, walls between the packages, documentation of the commands
+test-containers: setup ## Build the images and bring up the compose file (needs root, Podman, debootstrap; minutes)
+	$(BIN)/pip install -q podman-compose
+	$(PYTEST) tests/containers/fleet_in_containers.py
+
+check-report: setup ## The report in a real browser without a network (needs Chromium)
+	$(PYTEST) tests/check_report.py
+
+check: setup ## Lint, format, types, walls between the packages, documentation, the README's figures
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m fedtiny.commands --check docs/cli.md
+	$(BIN)/python -m fedtiny.settings --check docs/configure.md
+	$(BIN)/python -m fedtiny.exposition.page --check docs/metrics.md
+	$(BIN)/mkdocs build --strict --quiet
+	$(BIN)/python -m benchmarks.page.write --check
 
 fix: setup ## Mend what ruff can mend
 	$(BIN)/ruff check --fix .
@@ -138,8 +150,14 @@ bench-firmware: setup toolchain ## Exported C: size and instructions beside TFLi
 	$(BIN)/python -m benchmarks.firmware_quality
 	$(BIN)/python -m benchmarks.fuzz_firmware
 
-docs: setup ## Write docs/cli.md anew from the commands' help
+docs: setup ## Write the made pages anew, and the pictures: commands, settings, metrics
 	$(BIN)/python -m fedtiny.commands docs/cli.md
+	$(BIN)/python -m fedtiny.settings docs/configure.md
+	$(BIN)/python -m fedtiny.exposition.page docs/metrics.md
+	$(BIN)/python docs/pictures/make.py
+
+site: setup ## The documentation as a site: site/index.html
+	$(BIN)/mkdocs build --strict --quiet
 
 clean: ## Remove the virtual environment and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-flower site .containers .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
