@@ -70,5 +70,5 @@ def _band(band: Mapping[str, Any]) -> str:
     low, high = as_number(band.get("low_hz")), as_number(band.get("high_hz"))
     where = f" {plain(round(low))}–{plain(round(high))}\u00a0Hz" if low == low and high == high else ""
     order = as_number(band.get("low_order"))
-    orders = f", order {short(order)}–{short(band.get('high_order'))}" if order == order else ""
+    orders = f", order {number_text(order, 1)}–{number_text(band.get('high_order'), 1)}" if order == order else ""
     return f"{word(band.get('channel'))}{where}{orders}: {percent0(band.get('share'))}"

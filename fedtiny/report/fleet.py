@@ -1,6 +1,5 @@
 """The devices in one table, those that need somebody first, and what their computers do."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,13 +23,13 @@ def fleet(report: Mapping[str, Any]) -> tuple[str, ...]:
             when(one.get("last_seen_utc")),
             _alarms(one),
             _over(one),
-            _highest(one),
+            number_text(one.get("share"), 2),
             plain(one.get("revision")) + (f", {one['behind']}" if one.get("behind") else ""),
             _updates(one.get("updates") or {}),
         )
         for one in devices[:LISTED]
     ]
-    head = ("Device", "State", "Last heard", "Alarms", "Windows over", "Highest score", "Revision", "Updates")
+    head = ("Device", "State", "Last heard", "Alarms", "Windows over", "Highest / threshold", "Revision", "Updates")
     more = len(devices) - LISTED
     said = f"Not listed: {counted(more, 'more device')} with less to say than these; fedtiny report --json has all."
     return (table(head, rows, nothing_said="No device was heard."), *([paragraph(said, "note")] if more > 0 else []))
@@ -55,11 +54,6 @@ def _over(one: Mapping[str, Any]) -> str:
     if not windows > 0:
         return DASH
     return f"{number_text(over, 0)} of {number_text(windows, 0)} ({percent(over / windows)})"
-
-
-def _highest(one: Mapping[str, Any]) -> str:
-    share = as_number(one.get("share"))
-    return f"{number_text(share, 2)} × threshold" if math.isfinite(share) else DASH
 
 
 def _updates(fates: Mapping[str, Any]) -> str:

@@ -131,7 +131,7 @@ def _published(ledger: Ledger, span: Span) -> Facts:
             "release_id": current.release_id,
             "published_utc": current.published_utc,
             "revision": heads[-1].revision if heads else None,
-            "new_heads": sum(span.since_utc <= head.created_utc < span.until_utc for head in heads),
+            "new_heads": sum(span.since_utc <= head.created_utc < span.until_utc for head in heads[1:]),
         },
         "publications": [
             {"release_id": row.release_id, "at_utc": row.published_utc, "why": row.why}

@@ -5,14 +5,17 @@ from typing import Any
 
 import numpy as np
 
+from fedtiny.ledger.history import SCORES_S
 from fedtiny.report.alarms import bands
-from fedtiny.report.drawing import BOTTOM, LEFT, RIGHT, TOP, axes, figure, legend, path_data, rect
+from fedtiny.report.drawing import BOTTOM, LEFT, RIGHT, TOP, axes, dot, figure, legend, path_data, rect
 from fedtiny.report.html import grid, paragraph
 from fedtiny.report.numbers import counted, number_text, short
 from fedtiny.report.scale import Scale, envelope
 from fedtiny.report.times import parsed, tick_text, ticks
 from fedtiny.report.values import Array, as_array, as_dicts, as_number, dig, word
 
+WIDE = 5.0  # times the smallest score: beyond it the axis is logarithmic
+FEW = 40  # scores, which are marked one by one
 GAP = 4.0  # usual steps between two scores; beyond it there were none
 
 
@@ -38,20 +41,25 @@ def machines(report: Mapping[str, Any]) -> tuple[str, ...]:
 def _machine(report: Mapping[str, Any], one: Mapping[str, Any]) -> str:
     name = word(one.get("device"))
     start, end = (parsed(report.get(key)) for key in ("since_utc", "until_utc"))
-    x = as_array(one.get("start"))
+    x = as_array(one.get("start")) + SCORES_S / 2
     left = start.timestamp() if start else float(x[0])
     right = end.timestamp() if end else float(x[-1])
     if x.size and x[0] - left > 0.9 * (right - left):  # all of it in the last tenth: closer
-        left = float(x[0]) - 300
+        left = float(x[0]) - SCORES_S
     across = Scale(left, right, LEFT, RIGHT)
     largest, mean = as_array(one.get("largest"), x.size), as_array(one.get("mean"), x.size)
-    up = Scale.fit(np.concatenate([largest, mean, [1.0]]), BOTTOM, TOP, log=True)
+    seen = np.concatenate([largest, mean, [1.0]])
+    seen = seen[np.isfinite(seen)]
+    up = Scale.fit(seen, BOTTOM, TOP, log=bool(seen.min() > 0 and seen.max() > WIDE * seen.min()))
     raised = [alarm for alarm in as_dicts(report, "alarms") if word(alarm.get("device")) == name]
     parts = [_stood(across, alarm, right) for alarm in raised]
     parts.append(axes(across, up, "UTC", "score / threshold", tick_text(left, right), ticks=ticks(left, right)))
     for style, values in (("frozen", mean), ("federated", largest)):
         data = path_data(*envelope(*_with_gaps(across(x), up(values)), RIGHT - LEFT))
         parts.append(f'<path class="line {style}" d="{data}"/>')
+        if x.size <= FEW:
+            dots = zip(across(x), up(values), strict=True)
+            parts += [dot(f"fill {style}", a, b, 2.5) for a, b in dots if np.isfinite(b)]
     parts.append(f'<path class="limit federated" d="M{LEFT} {float(up(1.0)):.1f}H{RIGHT}"/>')
     parts += [_raised(across, alarm) for alarm in raised]
     highest = np.nanmax(largest) if np.isfinite(largest).any() else np.nan

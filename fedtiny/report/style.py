@@ -25,6 +25,7 @@ h1, h3, .about, .verdict { overflow-wrap: anywhere; }
   overflow-wrap: anywhere; }
 .items li.alarm { border-color: var(--alarm); }
 .scroll + .note { margin-top: .75rem; }
+.legend + .grid { margin-top: 1.5rem; }
 .tiles { display: grid; gap: 1.5rem; margin: 2rem 0 0;
   grid-template-columns: repeat(auto-fill, minmax(min(10rem, 100%), 1fr)); }
 .tiles dt { color: var(--soft); font-size: .875rem; }
@@ -74,7 +75,8 @@ path.grid-line { stroke: var(--line); stroke-width: 1; }
   table.cards td { display: grid; grid-template-columns: 8rem 1fr; gap: .75rem; border: 0; padding: .1rem 0;
     min-width: 0; overflow-wrap: anywhere; }
   table.cards td::before { content: attr(data-name); color: var(--soft); }
-  table.cards td:first-child { font-weight: 600; }
+  table.cards td:first-child { display: block; font-weight: 600; }
+  table.cards td:first-child::before { content: none; }
   main { padding-top: 2rem; } h2 { margin-top: 3rem; }
   th, td { padding-right: .5rem; } .verdict { font-size: 1.0625rem; } }
 @page { size: A4; margin: 14mm 12mm; }
@@ -83,7 +85,7 @@ path.grid-line { stroke: var(--line); stroke-width: 1; }
   .verdict { font-size: 11pt; margin-top: 1rem; }
   .scroll { overflow: visible; } table { font-size: 7.5pt; } thead { display: table-header-group; }
   th, td { padding: .25rem .5rem .25rem 0; }
-  td:first-child, td.long { min-width: 0; }
+  td:first-child { min-width: 4.5rem; } td.long { min-width: 0; }
   .grid.large { grid-template-columns: 1fr 1fr; gap: 1.2rem; }
   .grid.small { grid-template-columns: 1fr 1fr 1fr; gap: 1.2rem; }
   .legend { display: block; break-inside: avoid; break-after: avoid; } .legend span { margin-right: 1rem; }
