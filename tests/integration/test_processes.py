@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import numpy as np
 import psutil
@@ -13,6 +14,8 @@ import pytest
 
 from fedtiny.errors import ProtocolError
 from fedtiny.federation.updates import pack_delta
+from fedtiny.ledger import Ledger
+from fedtiny.ledger.spans import score_totals
 from fedtiny.model.artifact import Release, sealed
 from fedtiny.protocol import codec, topics
 from fedtiny.protocol.messages import (
@@ -51,8 +54,8 @@ def announce(connection, device, base):
 
 
 @pytest.mark.slow
-def test_agents_learn_answer_and_apply_the_new_head(broker, watcher, coordinator, agent):
-    coordinator("--devices", 2, "--rounds", 2)
+def test_agents_learn_answer_and_apply_the_new_head(broker, watcher, coordinator, agent, tmp_path):
+    process = coordinator("--devices", 2, "--rounds", 2)
     devices = ["pump-07", "fan-08"]
     for device in devices:
         agent(device, "--learn-windows", 40, "--hold-for-revision", 2)
@@ -67,6 +70,15 @@ def test_agents_learn_answer_and_apply_the_new_head(broker, watcher, coordinator
     rounds = [m for t, m in watcher.seen if t.kind == "round" and m.state == "closed"]
     assert [set(m.answered) for m in rounds] == [set(devices)] * 2
     assert rounds[-1].loss_after < rounds[0].loss_before
+    with closing(Ledger(tmp_path / "coordinator", guest=True)) as ledger:
+        deadline = time.monotonic() + 20
+        while {row.device for row in ledger.alarms("", "9") if row.state == "raised"} != set(devices):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.terminate()
+        assert process.wait(20) == 0
+        scored = score_totals(ledger, 0, 2**40)
+    assert all(scored[device].windows >= 32 and scored[device].over > 0 for device in devices)
 
 
 @pytest.mark.slow
