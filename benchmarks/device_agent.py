@@ -24,7 +24,7 @@ from fedtiny.transport import Connection
 
 PARTS = ("python", "numpy", "fedtiny.model", "interpreter", "model loaded", "first inference")
 _PARTS_CODE = """\
-import json, resource, sys, time
+import json, sys, time
 times = [time.time()]
 import numpy
 times.append(time.time())
@@ -39,7 +39,8 @@ interpreter = Interpreter(release.data, sys.argv[2], release.hidden_tensor)
 times.append(time.time())
 interpreter.reconstruct(numpy.zeros((1, release.features.size), numpy.float32))
 times.append(time.time())
-print(json.dumps([*times, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]))
+lines = dict(line.split(":", 1) for line in open("/proc/self/status"))
+print(json.dumps([*times, int(lines["VmHWM"].split()[0])]))
 """
 
 

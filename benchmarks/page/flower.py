@@ -41,7 +41,7 @@ def section(results: dict[str, Any]) -> Section:
     pictures = (
         Picture(
             "flower-costs",
-            "A round's seconds (logarithmic), a client's bytes a round, its memory (PSS; light: idle).",
+            "A round's seconds (logarithmic), a client's bytes a round, its memory at the peak (PSS).",
             _bars(results, name),
         ),
         Picture(
@@ -122,8 +122,8 @@ def _bars(results: Mapping[str, Any], name: str) -> "Figure":
     peak = [side["memory_peak"]["pss_mb"] for side in sides]
     memory.bar_label(memory.bar(names, peak, color=colours), [f"{mb:.0f} MB" for mb in peak], padding=2)
     idle = [side["memory_idle"]["pss_mb"] for side in sides]
-    memory.bar(names, idle, color=[LIGHT[colour] for colour in colours])
-    memory.set_title("memory of a client")
+    memory.plot(names, idle, "_", color="black", ms=30)
+    memory.set_title("memory of a client (line: idle)")
     for plot in (traffic, memory):
         plot.margins(y=0.15)
     return figure
