@@ -154,7 +154,7 @@ docs: setup ## Write the made pages anew, and the pictures: commands, settings, 
 	$(BIN)/python -m fedtiny.commands docs/cli.md
 	$(BIN)/python -m fedtiny.settings docs/configure.md
 	$(BIN)/python -m fedtiny.exposition.page docs/metrics.md
-	$(BIN)/python docs/pictures/make.py
+	$(BIN)/python -m docs.pictures.make
 
 site: setup ## The documentation as a site: site/index.html
 	$(BIN)/mkdocs build --strict --quiet
