@@ -2,6 +2,7 @@
 
 A swarm is one process with its share of them. A device connects with a session that stays, subscribes as agents do,
 says that it watches, answers every open round at once with a valid update, and says at each new head that it is there.
+One that the broker throws out comes back at once, and finds the round and the head retained.
 All answer in the same instant, which is the worst case: real ones are spread by what they have to compute.
 """
 
@@ -55,7 +56,8 @@ class Share:
 class Seen:
     """A round as the devices of one process saw it: a time of time.monotonic() and a digest for each of them.
 
-    sent: handed to the socket. digests: SHA-256 of the updates that the broker has acknowledged.
+    sent: handed to the socket. digests: SHA-256 of the updates that the broker has acknowledged. thrown_out: how many
+    connections the broker has ended.
     """
 
     revision: int
@@ -66,6 +68,7 @@ class Seen:
     digests: list[bytes] = field(default_factory=list)
     update_bytes: int = 0
     head_bytes: int = 0
+    thrown_out: int = 0
 
 
 def swarm(share: Share, pipe: Connection) -> None:
@@ -77,12 +80,15 @@ class Device:
     """One connection."""
 
     def __init__(self, name: str, port: int) -> None:
-        self.name, self.revision, self.ready = name, 0, False
+        self.name, self.revision, self.ready, self.digest = name, 0, False, b""
+        self.connect(port)
+
+    def connect(self, port: int) -> None:
+        """Connect, or connect again."""
         self.sock = socket.create_connection(("127.0.0.1", port))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.setblocking(False)
-        self._reader, self._unsent = mqtt.Reader(), b""
-        self.digest = b""
+        self._reader, self._unsent = mqtt.Reader(), mqtt.connect(self.name, clean=False)
 
     def read(self) -> Iterator[mqtt.Packet]:
         """What has come; ConnectionError where the broker has hung up."""
@@ -116,33 +122,42 @@ class Swarm:
         self._selector.register(pipe, selectors.EVENT_READ)
         self._rounds: dict[int, Seen] = {}  # by the revision that each is to make
         self._parsed: tuple[bytes, RoundMessage | HeadMessage] | None = None  # most come a thousand times
-        self._devices = 0
+        self._devices = self._thrown_out = 0
 
     def run(self) -> None:
         """Connect, a few at a time, and answer."""
         names, ready = deque(self._share.names), 0
         self._devices = len(names)
         while True:
-            while names and self._connecting(len(names), ready) < AT_ONCE:
-                device = Device(names.popleft(), self._share.port)
-                self._selector.register(device.sock, selectors.EVENT_READ, device)
-                self._send(device, mqtt.connect(device.name, clean=False))
+            while names and self._devices - len(names) - ready < AT_ONCE:
+                self._begin(Device(names.popleft(), self._share.port))
             for key, events in self._selector.select():
                 if key.data is None:
                     return
-                device = key.data
-                if events & selectors.EVENT_WRITE:
-                    self._send(device)
-                if events & selectors.EVENT_READ:
-                    was = device.ready
-                    for packet in device.read():
-                        self._take(device, packet)
-                    ready += device.ready - was
-                    if device.ready > was and ready == self._devices:
-                        self._pipe.send("ready")
+                device: Device = key.data
+                was = device.ready
+                try:
+                    self._serve(device, events)
+                except ConnectionError:
+                    self._thrown_out += 1
+                    self._selector.unregister(device.sock)
+                    device.sock.close()
+                    device.connect(self._share.port)
+                    self._begin(device)
+                ready += device.ready - was
+                if device.ready > was and ready == self._devices:
+                    self._pipe.send("ready")
 
-    def _connecting(self, waiting: int, ready: int) -> int:
-        return self._devices - waiting - ready
+    def _begin(self, device: Device) -> None:
+        self._selector.register(device.sock, selectors.EVENT_READ, device)
+        self._send(device)
+
+    def _serve(self, device: Device, events: int) -> None:
+        if events & selectors.EVENT_WRITE:
+            self._send(device)
+        if events & selectors.EVENT_READ:
+            for packet in device.read():
+                self._take(device, packet)
 
     def _send(self, device: Device, data: bytes = b"") -> None:
         events = selectors.EVENT_READ if device.send(data) else selectors.EVENT_READ | selectors.EVENT_WRITE
@@ -198,6 +213,7 @@ class Swarm:
         seen.head_bytes = len(payload)
         self._say(device)
         if len(seen.headed) == self._devices:
+            seen.thrown_out, self._thrown_out = self._thrown_out, 0
             self._pipe.send(seen)
             del self._rounds[message.revision]
 

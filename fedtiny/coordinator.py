@@ -220,7 +220,9 @@ class Coordinator:
         if out or status.state != "online" or status.phase != "watching":
             self._keeper.rounds.device(status.device, None)
         else:
-            self._keeper.rounds.device(status.device, Watching(status.base, status.examples, status.fresh))
+            if base == self._global.base:
+                base = self._global.base  # one for all that are there
+            self._keeper.rounds.device(status.device, Watching(base, status.examples, status.fresh))
 
     def _seat(self, device: str) -> None:
         """Heed a device's new standing, by what it said last."""

@@ -88,7 +88,7 @@ def combine(
             pass
         if kept.left_out and not kept.new:
             return Combined(head, state, kept.left_out)
-        return Combined(_head(weights, kept.ranges, head, verdict.output), state, kept.left_out)
+        return Combined(_head(weights, kept.low, kept.high, head, verdict.output), state, kept.left_out)
 
 
 def _screen(strategy: Strategy, entries: Entries, head: Head, cohort: Cohort) -> Verdict:
@@ -104,14 +104,14 @@ class _Kept:
     """The updates that count, as far as they may, each as the aggregator takes it.
 
     Attributes:
-        ranges: The output range of each.
+        low, high: The output range that covers all of theirs.
         new: How many of them are new.
         left_out: Of the new ones that do not count, by device, why.
     """
 
     def __init__(self, strategy: Strategy, entries: Entries, head: Head, verdict: Verdict) -> None:
         self._strategy, self._entries, self._head, self._verdict = strategy, entries, head, verdict
-        self.ranges: list[tuple[float, float]] = []
+        self.low, self.high = math.inf, -math.inf
         self.new = 0
         self.left_out: dict[str, str] = {}
 
@@ -121,18 +121,18 @@ class _Kept:
             part: tuple[Array, int] | Statistics | str
             part = self._verdict.left_out.get(entry.device) or limited(entry, self._head, self._verdict)
             if not isinstance(part, str):
-                self.ranges.append((entry.update.output_min, entry.update.output_max))
+                self.low = min(self.low, entry.update.output_min)
+                self.high = max(self.high, entry.update.output_max)
                 self.new += entry.new
                 yield part
             elif entry.new:
                 self.left_out[entry.device] = part
 
 
-def _head(weights: Array, ranges: list[tuple[float, float]], head: Head, output: float) -> Head:
-    """``weights`` with an output range that covers ``ranges`` and stays near that of ``head`` and within ``output``."""
+def _head(weights: Array, low: float, high: float, head: Head, output: float) -> Head:
+    """``weights`` with an output range that covers [low, high], stays near that of ``head`` and within ``output``."""
     widest = min(WIDEST * max(-head.output_min, head.output_max), output)
-    low = min(*(low for low, _ in ranges), head.output_min / WIDEST)
-    high = max(*(high for _, high in ranges), head.output_max / WIDEST)
+    low, high = min(low, head.output_min / WIDEST), max(high, head.output_max / WIDEST)
     return Head(weights, max(low, -widest), min(high, widest))
 
 
@@ -158,7 +158,7 @@ def check_update(
                 check_statistics(data)
                 weights = strategy.function([data], anchor, **strategy.options)
                 found = _of_statistics(entry, data, head)
-            _head(weights, [(update.output_min, update.output_max)], head, math.inf)
+            _head(weights, update.output_min, update.output_max, head, math.inf)
     except (ReleaseError, ValueError) as error:
         raise ProtocolError(f"update: makes no head: {error}") from None
     return found

@@ -63,13 +63,14 @@ class Updates(Database):
         )
         return self._stream(query, round_number)
 
-    def headers(self, round_number: int) -> list[tuple[str, int, int, float, float]]:
+    def headers(self, round_number: int) -> Iterator[tuple[str, int, int, float, float]]:
         """Of the updates that wait in a round: device, bytes of payload, examples, loss before and after."""
         query = (
-            "SELECT device, length(payload), num_examples, loss_before, loss_after FROM updates "
-            "WHERE fate = 'waiting' AND round = ? ORDER BY device, id"
+            "SELECT device, id, length(payload), num_examples, loss_before, loss_after FROM updates "
+            "WHERE fate = 'waiting' AND round = ?1 AND (device, id) > (?2, ?3) ORDER BY device, id LIMIT ?4"
         )
-        return self.execute(query, round_number)
+        for device, _, *header in self._pages(query, round_number):
+            yield device, *header
 
     def answered(self, round_number: int) -> set[str]:
         """The devices whose updates wait in a round."""
@@ -79,14 +80,14 @@ class Updates(Database):
     def settle(self, round_number: int, fate: Fate, reason: str | None = None, devices: set[str] | None = None) -> int:
         """Give a fate to the updates that wait in a round, all or those of ``devices``; returns how many they were."""
         these = "" if devices is None else "AND device IN (SELECT value FROM json_each(?))"
-        settled = self.execute(
-            "UPDATE updates SET fate = ?, reason = ?, payload = NULL "
-            f"WHERE fate = 'waiting' AND round = ? {these} RETURNING id",
+        self.execute(
+            f"UPDATE updates SET fate = ?, reason = ?, payload = NULL WHERE fate = 'waiting' AND round = ? {these}",
             *(fate, reason, round_number),
             *(() if devices is None else (json.dumps(sorted(devices)),)),
         )
-        self.fates[fate] += len(settled)
-        return len(settled)
+        ((settled,),) = self.execute("SELECT changes()")
+        self.fates[fate] += settled
+        return int(settled)
 
     def updates_of(self, device: str, limit: int) -> list[UpdateRow]:
         """A device's newest updates, newest first."""
@@ -139,12 +140,15 @@ class Updates(Database):
         }
 
     def _stream(self, query: str, key: int | str) -> Iterator[Streamed]:
+        for device, _, base_revision, payload, *rest in self._pages(query, key):
+            yield device, LocalUpdate(payload, *rest), base_revision
+
+    def _pages(self, query: str, key: int | str) -> Iterator[tuple[Any, ...]]:
         """Page by page, so that no read is left open across what the caller does between two of them."""
         last: tuple[str, int] = ("", 0)
         while rows := self.execute(query, key, *last, PAGE):
             last = rows[-1][:2]
-            for device, _, base_revision, payload, *rest in rows:
-                yield device, LocalUpdate(payload, *rest), base_revision
+            yield from rows
 
     def _forget_oldest_refused(self) -> None:
         self.execute(
