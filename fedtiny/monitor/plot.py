@@ -9,7 +9,8 @@ from fedtiny.monitor.view import utc
 
 BLANK = 0x2800
 DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))  # [column][line from the top]
-MARGIN = 8  # cells left of the plot, for its scale
+MARGIN = 9  # cells left of the plot, for its scale
+LARGEST = 1e100
 WIDEST = 6  # columns of dots for one point
 WIDE = 30.0  # largest score, as a multiple of the threshold, from which on the scale is logarithmic
 
@@ -44,7 +45,8 @@ class _Scale:
     """From scores to lines of dots, 0 at the top, and back."""
 
     def __init__(self, points: Sequence[Point], threshold: float, height: int) -> None:
-        scores = [score for point in points for score in (point.mean, point.largest)]
+        scores = [_bounded(score) for point in points for score in (point.mean, point.largest)]
+        threshold = _bounded(threshold)
         top = max(*scores, threshold)
         self._log = threshold > 0 and top > WIDE * threshold
         floor = min((score for score in scores if score > 0), default=threshold)
@@ -56,7 +58,7 @@ class _Scale:
 
     def line(self, score: float) -> int:
         """The line of dots for a score."""
-        value = (math.log(score) if score > 0 else self._low) if self._log else score
+        value = (math.log(score) if score > 0 else self._low) if self._log else _bounded(score)
         share = (value - self._low) / (self._high - self._low)
         return round((1.0 - min(max(share, 0.0), 1.0)) * self._lines)
 
@@ -68,9 +70,20 @@ class _Scale:
     def label(self, row: int, threshold_row: int | None) -> str:
         """What stands beside a row of cells: the threshold, the largest, the smallest."""
         if row == threshold_row:
-            return f"{self._threshold:.3g}"
+            return _short(self._threshold)
         rows = self._lines // 4
-        return f"{self.value(row * 4 + 3 * (row > 0)):.3g}" if row in (0, rows) else ""
+        return _short(self.value(row * 4 + 3 * (row > 0))) if row in (0, rows) else ""
+
+
+def _short(value: float) -> str:
+    """In at most 7 characters."""
+    text = f"{value:.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
+    return text if len(text) <= MARGIN - 2 else f"{value:.0e}"
+
+
+def _bounded(score: float) -> float:
+    """As large as it can be without an overflow in what is computed with it."""
+    return min(max(score, -LARGEST), LARGEST)
 
 
 def _line(cells: Sequence[int], over: Sequence[bool], label: str, threshold: bool) -> Row:

@@ -12,7 +12,8 @@ from fedtiny.protocol import codec, messages, topics
 
 MAX_DEVICES = 10_000
 ROUNDS = 200
-LOGGED = 1_000
+LOGGED = 1_000  # events
+LONGEST = 500  # characters of one
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +124,7 @@ class FleetView:
 
     def note(self, at: float, text: str, weight: Weight = "") -> None:
         """Put a line into the log, at Unix time ``at``."""
-        self.log.append(Entry(at, plain(text), weight))
+        self.log.append(Entry(at, plain(text[:LONGEST]), weight))
         self.logged += 1
 
     def _decode(self, where: topics.Topic, payload: bytes) -> messages.Message | None:

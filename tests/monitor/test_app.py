@@ -161,7 +161,7 @@ def test_the_device_screen_has_scores_threshold_alarms_bands_and_health():
         ):
             assert words in text
         plot = [line for line in screen.lines if "│" in line or "┤" in line]
-        assert any(line.startswith("     2 ┤╌") for line in plot)  # the threshold, where no score hides it
+        assert any(line.startswith("      2 ┤╌") for line in plot)  # the threshold, where no score hides it
         assert any("⣿" in line for line in plot)
 
     on_screen(test, ("m1",), size=(120, 60))
@@ -233,6 +233,20 @@ def test_a_device_behind_the_head_and_one_that_vanishes():
         assert screen.lines[4].startswith("m1 ")
 
     on_screen(test, ("m1", "m2"))
+
+
+def test_a_tiny_terminal_and_absurd_numbers_break_nothing():
+    async def test(screen):
+        screen.link.hear("m1", score("m1", -1e300, 1e-300), "score")
+        screen.link.hear("m1", score("m1", 1e300, 1e300), "score")
+        said = status("m1", threshold=-1e308, peak_rss_mb=1e308, health=messages.HealthReport(lag_s=-1e308))
+        screen.link.hear("m1", said, "status")
+        for page in "1234":
+            await screen.press(page)
+            await screen.heard()
+        assert len(screen.lines) == 8
+
+    on_screen(test, ("m1",), size=(20, 8))
 
 
 def test_help_names_every_key_and_any_key_closes_it():
