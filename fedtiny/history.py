@@ -23,7 +23,7 @@ from fedtiny.protocol.topics import Topic
 SCORE_DAYS = 35  # scores and resources are kept so long: a report of a month has all of it
 WRITE_EVERY_S = 60.0
 DAY_S = 86_400
-GATHERED = 50_000  # rows in memory; of more devices at once nothing is gathered
+GATHERED = 10_000  # rows in memory; of more devices at once nothing is gathered
 WORD, REASON, BANDS = 64, 300, 6  # characters, characters, bands that are kept of an alarm
 LARGEST = 1e30  # numbers beyond it are cut: sums of them must stay numbers
 WINDOWS = 1_000_000  # that one summary can stand for

@@ -116,6 +116,13 @@ def test_a_device_that_floods_fills_nothing_and_its_newest_word_stays(history, l
     assert len(ledger.alarms("", "9")) == ALARMS_A_DAY + 2
 
 
+def test_of_too_many_alarms_the_newest_stay(history, ledger, monkeypatch):
+    monkeypatch.setattr("fedtiny.ledger.history.ALARMS", 10)
+    for number in range(25):
+        say(history, alarm(number, device=f"invented-{number}"))
+    assert [row.number for row in ledger.alarms("", "9")] == list(range(15, 25))
+
+
 def test_extreme_numbers_stay_numbers(history, ledger):
     for mean in (1.7e308, -1.7e308, 1.7e308):
         for _ in range(3):

@@ -12,7 +12,7 @@ from fedtiny.ledger.database import Database
 from fedtiny.ledger.rows import AlarmRow, ResourceRow, ScoreRow
 
 SCORES_S, RESOURCES_S = 300, 3600  # what a row stands for
-ALARMS_A_DAY = 200  # of one device; of more, the newest stay
+ALARMS_A_DAY, ALARMS = 200, 1_000_000  # of one device a day, of all ever; of more, the newest stay
 DROPPED_AT_ONCE = 2_000  # rows of a table that are too old: in small steps, so that nobody waits
 ALARM = ", ".join(field.name for field in fields(AlarmRow))
 
@@ -49,6 +49,7 @@ class Histories(Database):
             f"INSERT INTO alarms ({ALARM}) VALUES ({marks}) ON CONFLICT DO NOTHING RETURNING id", *astuple(row)
         )
         if added:
+            self.execute("DELETE FROM alarms WHERE id <= ?", added[0][0] - ALARMS)
             self.execute(
                 "DELETE FROM alarms WHERE id IN (SELECT id FROM alarms WHERE device = ? AND received_utc >= ? "
                 "ORDER BY received_utc DESC, id DESC LIMIT -1 OFFSET ?)",
