@@ -280,7 +280,8 @@ def _line(one: dict[str, Any]) -> str:
     timed = (
         f"round {one['round_s']['median']:.2f} s, after the last upload {one['after_last_upload_s']['median']:.2f} s"
     )
-    return f"{what}: {timed} ({steps}); cores: {cores}; {memory}; {one['missing']} of {one['acknowledged']} missing; {one['thrown_out']} thrown out"
+    lost = f"{one['missing']} of {one['acknowledged']} missing; {one['thrown_out']} thrown out"
+    return f"{what}: {timed} ({steps}); cores: {cores}; {memory}; {lost}"
 
 
 if __name__ == "__main__":
