@@ -158,6 +158,8 @@ def check_update(
                 check_statistics(data)
                 weights = strategy.function([data], anchor, **strategy.options)
                 found = _of_statistics(entry, data, head)
+                if not np.isfinite(found.delta).all():
+                    raise ValueError("its statistics alone ask for numbers that are not finite")
             _head(weights, update.output_min, update.output_max, head, math.inf)
     except (ReleaseError, ValueError) as error:
         raise ProtocolError(f"update: makes no head: {error}") from None
