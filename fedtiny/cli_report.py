@@ -9,7 +9,7 @@ from fedtiny.cli_base import FILE, Command, load
 from fedtiny.cli_ledger import open_ledger
 
 
-@click.command(cls=Command, epilog="Example: fedtiny report --state state/coordinator --since 7d --out report.html")
+@click.command(cls=Command, epilog="Example: fedtiny report --state state/coordinator --since 7d")
 @click.option("--state", type=FILE, help="The coordinator's folder.  [default: the configuration's]")
 @click.option("--config", "config_file", type=FILE, help="The coordinator's configuration.")
 @click.option("--since", default="24h", show_default=True, help="24h, 7d, 2026-11-01 or 2026-11-01T06:00Z.")

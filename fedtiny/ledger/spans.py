@@ -85,6 +85,15 @@ def refusals_in(ledger: Ledger, ids: tuple[int, int]) -> list[Refusal]:
     return [Refusal(*row) for row in ledger.execute(query, *ids)]
 
 
+def answered_in(ledger: Ledger, ids: tuple[int, int]) -> dict[int, int]:
+    """How many devices answered each round."""
+    query = (
+        "SELECT round, count(DISTINCT device) FROM updates WHERE id >= ? AND id < ? AND fate <> 'refused' "
+        "AND round IS NOT NULL GROUP BY round"
+    )
+    return dict(ledger.execute(query, *ids))
+
+
 def answers_in(ledger: Ledger, ids: tuple[int, int], first_round: int) -> dict[int, list[str]]:
     """Who answered each round, from ``first_round`` on."""
     answers: dict[int, list[str]] = {}

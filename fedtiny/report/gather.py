@@ -11,7 +11,7 @@ from fedtiny import __version__
 from fedtiny.clock import utc_now
 from fedtiny.errors import ConfigError, DamagedError
 from fedtiny.ledger import Ledger, OrderRow, RoundRow, ScoreRow
-from fedtiny.ledger.spans import answers_in, orders_in, refusals_in, rounds_in, updates_in
+from fedtiny.ledger.spans import answered_in, answers_in, orders_in, refusals_in, rounds_in, updates_in
 from fedtiny.orders import parse_order
 from fedtiny.report.devices import device_facts, versions
 from fedtiny.report.episodes import episodes
@@ -19,7 +19,7 @@ from fedtiny.report.span import Span
 
 MACHINES = 24  # whose scores are drawn
 ALARMS, REASONS, ORDERS = 200, 40, 100
-ROUNDS = 300  # the newest
+ROUNDS, NAMED_ROUNDS = 300, 60  # the newest; those with names of devices
 NAMED = 8  # devices that a round names
 Facts = dict[str, Any]
 
@@ -83,11 +83,13 @@ def _share(row: ScoreRow) -> float | None:
 
 
 def _rounds(ledger: Ledger, rounds: Sequence[RoundRow], ids: tuple[int, int], devices: Sequence[str]) -> list[Facts]:
-    answers = answers_in(ledger, ids, rounds[0].number) if rounds else {}
+    counts = answered_in(ledger, ids)
+    answers = answers_in(ledger, ids, rounds[-NAMED_ROUNDS:][0].number) if rounds else {}
     head_bytes = _head_bytes(ledger, rounds)
     facts = []
     for row in rounds:
         answered = answers.get(row.number, [])
+        number = counts.get(row.number, 0)
         asked = {*(devices if row.invited is None else row.invited), *answered}
         facts.append(
             {
@@ -97,10 +99,10 @@ def _rounds(ledger: Ledger, rounds: Sequence[RoundRow], ids: tuple[int, int], de
                 "closed_utc": row.closed_utc,
                 "strategy": row.strategy,
                 "outcome": row.outcome,
-                "answered": len(answered),
+                "answered": number,
                 "devices": len(asked),
                 "participants": answered[:NAMED],
-                "missing": sorted(asked - set(answered))[:NAMED],
+                "missing": sorted(asked - set(answered))[:NAMED] if answered else [],
                 "loss_before": row.loss_before,
                 "loss_after": row.loss_after,
                 "bytes_up": row.bytes_up,
