@@ -76,7 +76,7 @@ check: setup ## Lint, format, types, walls between the packages, documentation, 
 	$(BIN)/python -m fedtiny.commands --check docs/cli.md
 	$(BIN)/python -m fedtiny.settings --check docs/configure.md
 	$(BIN)/python -m fedtiny.exposition.page --check docs/metrics.md
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	$(BIN)/python -m benchmarks.page.write --check
 
 fix: setup ## Mend what ruff can mend
@@ -157,7 +157,7 @@ docs: setup ## Write the made pages anew, and the pictures: commands, settings, 
 	$(BIN)/python -m docs.pictures.make
 
 site: setup ## The documentation as a site: site/index.html
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean: ## Remove the virtual environment and caches
 	rm -rf $(VENV) .venv-flower site .containers .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
