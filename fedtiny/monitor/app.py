@@ -6,7 +6,6 @@ Messages are taken in between refreshes, at most four a second; nothing here wai
 import asyncio
 import signal
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from itertools import cycle
 from typing import ClassVar
@@ -25,12 +24,13 @@ from fedtiny.monitor.orders import Orders
 from fedtiny.monitor.pages import FleetPage, RoundsPage, log_row, refusals
 from fedtiny.monitor.panel import Panel, tabs
 from fedtiny.monitor.rows import EMPTY, Row
-from fedtiny.monitor.view import FleetView, plain
+from fedtiny.monitor.view import DeviceView, FleetView, plain
 from fedtiny.transport import Connected, Disconnected, Event, Published, Received
 
 REFRESH_S = 0.25
 TAKE_S = 0.1  # of a refresh for messages; what is left over waits for the next one
 SORT_S = 2.0  # rows that move all the time cannot be read
+GONE = DeviceView()  # one that was taken away since the rows were put in order
 PAGES = {"fleet": "Fleet", "device": "Device", "rounds": "Rounds", "log": "Log"}
 
 CSS = """
@@ -59,7 +59,7 @@ class MonitorApp(App[None]):
         Binding("left", "step(-1)", show=False),
         Binding("right", "step(1)", show=False),
         Binding("escape", "leave", "Back"),
-        Binding("a", "tell('acknowledge')", "Acknowledge"),
+        Binding("a", "tell('acknowledge')", "Ack"),
         Binding("b", "tell('re-baseline')", "Re-baseline"),
         Binding("r", "roll_back", "Roll back"),
         Binding("slash", "filter", "Filter"),
@@ -171,8 +171,9 @@ class MonitorApp(App[None]):
         if self._page == "fleet":
             page, names = FleetPage(view, width), self._names
             cursor = names.index(self._device) if self._device in names else 0
-            row: Callable[[int], Row] = lambda i: page.row(names[i], view.devices[names[i]], now)  # noqa: E731
-            listing.show(page.heading(), len(names), row, cursor)
+            listing.show(
+                page.heading(), len(names), lambda i: page.row(names[i], view.devices.get(names[i], GONE), now), cursor
+            )
             notes += [((text, "bold red"),) for text in [facts.conflicts(view)] if text]
             notes += [((text, "yellow"),) for text in facts.troubles(view)]
         elif self._page == "device":
