@@ -5,14 +5,15 @@ import time
 from collections.abc import Callable
 from itertools import pairwise
 
+from benchmarks.listener import Listener
 from fedtiny import config
 from fedtiny.protocol import codec, topics
 from fedtiny.protocol.messages import DeviceStatus, HeadMessage, ReleaseMessage, RoundMessage
-from fedtiny.transport import Connection, Event, Received
+from fedtiny.transport import Event, Received
 
 
-class Observer:
-    """Over QoS 1 and a persistent session, so that the broker keeps for it what comes while it is away.
+class Observer(Listener):
+    """It listens to everything but updates, scores, alarms and commands.
 
     Attributes:
         heads: By release and revision, the SHA-256 of every different payload.
@@ -22,37 +23,13 @@ class Observer:
     """
 
     def __init__(self, broker: config.Broker, fleet: str, name: str = "observer") -> None:
-        self._broker, self._fleet, self._name = broker, fleet, name
+        self._fleet = fleet
         self.heads: dict[tuple[str, int], set[str]] = {}
         self.rounds: list[RoundMessage] = []
         self.statuses: dict[str, DeviceStatus] = {}
         self.newest = 0
         self._serials: dict[str, dict[int, None]] = {"release": {}, "head": {}}  # in the order of their first coming
-        self._connect()
-
-    def _connect(self) -> None:
-        filters = [(topics.fleet_topic(self._fleet, "+"), 1), (topics.device_topic(self._fleet, "+", "status"), 1)]
-        self._connection = Connection(self._broker, self._name, subscriptions=filters, persistent=True)
-        self._connection.start()
-
-    def reconnect(self) -> None:
-        """At once, where waiting for the next attempt would take a minute in the end."""
-        self.close()
-        self._connect()
-
-    def close(self) -> None:
-        """Leave; the session stays."""
-        self._connection.stop(timeout_s=0)
-        self._listen(0)
-
-    def read(self, seconds: float) -> None:
-        """Take what has come and what comes within ``seconds``."""
-        self._listen(seconds)
-
-    def _listen(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while (event := self._connection.next_event(until - time.monotonic())) is not None:
-            self._take(event)
+        super().__init__(broker, name, [topics.fleet_topic(fleet, "+"), topics.device_topic(fleet, "+", "status")])
 
     def wait(self, found: Callable[[], bool], within_s: float) -> bool:
         """Read until ``found``; False when it is not within ``within_s``."""

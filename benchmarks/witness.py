@@ -3,17 +3,18 @@
 import time
 from collections.abc import Callable
 
+from benchmarks.listener import Listener
 from fedtiny import config
 from fedtiny.model.artifact import Release
 from fedtiny.protocol import codec, topics
 from fedtiny.protocol.messages import Alarm, Base, DeviceStatus, ReleaseMessage, RoundMessage, UpdateMessage
-from fedtiny.transport import Connection, Received
+from fedtiny.transport import Event, Received
 
 WITHIN_S = 60.0  # for what must come in the end
 
 
-class Witness:
-    """Over QoS 1 and a persistent session, so that the broker keeps for it what comes while it is away.
+class Witness(Listener):
+    """It listens to everything.
 
     Attributes:
         alarms: Payloads as they came.
@@ -22,29 +23,14 @@ class Witness:
     """
 
     def __init__(self, broker: config.Broker, fleet: str, release: Release) -> None:
-        self._broker, self._fleet, self._base = broker, fleet, Base(release_id=release.id, revision=0)
+        self._fleet, self._base = fleet, Base(release_id=release.id, revision=0)
         self.alarms: list[bytes] = []
         self.updates: dict[int, set[bytes]] = {}
         self.status: DeviceStatus | None = None
         self._round = 0
-        self._connect()
+        super().__init__(broker, f"witness-{fleet}", [topics.everything_filter(fleet)])
         message = ReleaseMessage(release_id=release.id, tflite=release.data)
         self._connection.publish(topics.fleet_topic(fleet, "release"), codec.encode(message), retain=True)
-
-    def _connect(self) -> None:
-        filters = [(topics.everything_filter(self._fleet), 1)]
-        self._connection = Connection(self._broker, f"witness-{self._fleet}", subscriptions=filters, persistent=True)
-        self._connection.start()
-
-    def reconnect(self) -> None:
-        """At once, where waiting for the next attempt would take a minute in the end."""
-        self.close()
-        self._connect()
-
-    def close(self) -> None:
-        """Leave; the session stays."""
-        self._connection.stop(timeout_s=0)
-        self.read(0)
 
     def open_round(self) -> None:
         """Ask for one more update."""
@@ -54,20 +40,17 @@ class Witness:
         )
         self._connection.publish(topics.fleet_topic(self._fleet, "round"), codec.encode(message), retain=True)
 
-    def read(self, seconds: float) -> None:
-        """Take what has come and what comes within ``seconds``."""
-        until = time.monotonic() + seconds
-        while (event := self._connection.next_event(until - time.monotonic())) is not None:
-            if not isinstance(event, Received):
-                continue
-            kind = topics.parse(event.topic).kind
-            if kind == "alarm":
-                self.alarms.append(event.payload)
-            elif kind == "update":
-                update = codec.decode(UpdateMessage, event.payload)
-                self.updates.setdefault(update.round_number, set()).add(event.payload)
-            elif kind == "status" and "/device/" in event.topic:
-                self.status = codec.decode(DeviceStatus, event.payload)
+    def _take(self, event: Event) -> None:
+        if not isinstance(event, Received):
+            return
+        kind = topics.parse(event.topic).kind
+        if kind == "alarm":
+            self.alarms.append(event.payload)
+        elif kind == "update":
+            update = codec.decode(UpdateMessage, event.payload)
+            self.updates.setdefault(update.round_number, set()).add(event.payload)
+        elif kind == "status" and "/device/" in event.topic:
+            self.status = codec.decode(DeviceStatus, event.payload)
 
     def says(self, **fields: object) -> bool:
         """Whether the device's newest status does."""

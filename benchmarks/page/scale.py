@@ -7,6 +7,7 @@ from benchmarks.page.section import Picture, Section, floors, table
 from benchmarks.page.style import ALARM, FAINT, OTHER, OURS, PEER, axes
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 STEPS = {
@@ -37,7 +38,7 @@ def section(results: Mapping[str, Any]) -> Section:
     return Section(
         "Scale",
         lead,
-        "\n".join([HOW, _seconds_table(cases), _busiest(most), _memory_table(default), floors(results)]),
+        "\n".join([HOW, _seconds_table(cases), _limit(most, a_device), _memory_table(default), floors(results)]),
         (
             Picture("scale-seconds", "Seconds from the last upload to the new head on all devices.", _seconds(default)),
             Picture("scale-steps", "Where a round's time goes.", _steps(default)),
@@ -100,14 +101,18 @@ def _seconds_table(cases: Sequence[Mapping[str, Any]]) -> str:
     return table(head, rows)
 
 
-def _busiest(most: Mapping[str, Any]) -> str:
-    """What gives first."""
+def _limit(most: Mapping[str, Any], a_device: Mapping[str, float]) -> str:
+    """What gives first, and what a device more costs."""
     cores = most["cores"]
-    name = max(cores, key=lambda key: cores[key])
+    busiest = max(("coordinator", "broker"), key=lambda key: cores[key])
     shares = ", ".join(f"{key} {share:.2f}" for key, share in cores.items())
     return (
-        f"With {most['devices']:,} devices the {name} is the busiest: cores in use during a round: {shares}; "
-        f"{most['until_all_are_ready_s']:.0f} s pass until all have connected and have the release.\n"
+        f"With {most['devices']:,} devices the {busiest} gives first; cores in use during a round: {shares}. "
+        f"{most['until_all_are_ready_s']:.0f} s pass from the start of the broker until all have connected and have "
+        f"the release; {most['thrown_out']} connections were lost. One device more, with the embedded broker: "
+        f"{a_device['round_ms']:.1f} ms a round, of CPU {a_device['coordinator_cpu_ms']:.1f} ms for the coordinator "
+        f"and {a_device['broker_cpu_ms']:.1f} ms for the broker; of memory {a_device['coordinator_bytes'] / 1e3:.1f} kB "
+        f"and {a_device['broker_bytes'] / 1e3:.0f} kB.\n"
     )
 
 
@@ -134,8 +139,8 @@ def _seconds(cases: Sequence[Mapping[str, Any]]) -> "Figure":
         plot.errorbar(devices, middle, [low, high], color=colour, marker="o", capsize=3, label=BROKERS[broker])
     plot.plot([1000], [2.0], color=ALARM, marker="_", markersize=24, markeredgewidth=2, linestyle="none")
     plot.annotate("asked for", (1000, 2.0), (0, 5), textcoords="offset points", ha="center", color=ALARM)
-    plot.set(xscale="log", yscale="log", xlabel="devices", ylabel="s")
-    plot.legend()
+    plot.set(xscale="log", yscale="log", ylabel="s")
+    _by_devices(plot, cases)
     return figure
 
 
@@ -159,7 +164,16 @@ def _memory(cases: Sequence[Mapping[str, Any]]) -> "Figure":
             own = [one for one in cases if one["broker"] == broker]
             peaks = [one["memory"][name]["peak_rss_mb"] for one in own]
             plot.plot([one["devices"] for one in own], peaks, color=colour, marker="o", label=BROKERS[broker])
-        plot.set(xscale="log", xlabel="devices", ylabel="MB", title=name)
-        plot.set_ylim(bottom=0)
-        plot.legend()
+        most = max(one["memory"][name]["peak_rss_mb"] for one in cases)
+        plot.set(xscale="log", ylabel="MB", title=name, ylim=(0, 1.1 * most))
+        _by_devices(plot, cases)
     return figure
+
+
+def _by_devices(plot: "Axes", cases: Sequence[Mapping[str, Any]]) -> None:
+    """The axis of the devices, with the sizes that were measured and no others."""
+    sizes = sorted({one["devices"] for one in cases})
+    plot.set_xlabel("devices")
+    plot.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    plot.set_xticks([], minor=True)
+    plot.legend()

@@ -26,6 +26,7 @@ def case(devices, broker="embedded", *, strategy="fedavg", screening=True, missi
         "until_all_are_ready_s": 5.0,
         "acknowledged": 6 * devices,
         "missing": missing,
+        "thrown_out": 0,
     }
 
 
