@@ -62,7 +62,6 @@ test-aarch64: setup ## The agent's numbers on an emulated arm64 against this mac
 	$(BIN)/python -m pytest -m aarch64 tests/aarch64
 
 test-containers: setup ## Build the images and bring up the compose file (needs root, Podman, debootstrap; minutes)
-	$(BIN)/pip install -q podman-compose
 	$(PYTEST) tests/containers/fleet_in_containers.py
 
 check-report: setup ## The report in a real browser without a network (needs Chromium)
