@@ -102,7 +102,7 @@ bench-flower: setup .venv-flower/.ready ## The same fleet under Flower: seconds,
 
 .venv-flower/.ready: Makefile
 	$(PYTHON) -m venv --clear .venv-flower
-	.venv-flower/bin/pip install -q 'flwr==1.42.*' 'numpy<2'
+	.venv-flower/bin/pip install -q 'flwr==1.41.*' 'numpy<2'
 	@touch $@
 
 bench-stoll: setup ## The LSTM autoencoders of Stoll 2022 and Ahmad 2020 on the same windows (15 minutes)
