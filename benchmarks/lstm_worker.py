@@ -50,11 +50,8 @@ def work(job: Job) -> dict[str, Any]:
     peer, fleet = PEERS[job.peer], open_fleet(Path(job.data))
     extract = extractor_for(fleet, load_config(None))
 
-    def fitted(name: str) -> Any:
-        life = read_life(fleet, name)
-        return np.concatenate(sequences(peer, life, extract, life.fit))
-
-    clients = [fitted(name) for name in job.train]
+    lives = {name: read_life(fleet, name) for name in {*job.train, *job.score}}
+    clients = [np.concatenate(sequences(peer, lives[name], extract, lives[name].fit)) for name in job.train]
     model = getattr(lstm, peer.network)(*clients[0].shape[1:])
     training = lstm.Training(model, peer.learning_rate, peer.batch)
     began = time.process_time()
@@ -62,9 +59,8 @@ def work(job: Job) -> dict[str, Any]:
     trained = time.process_time()
     scores = {}
     for name in job.score:
-        life = read_life(fleet, name)
-        parts = np.array_split(np.arange(len(life.labels)), 8)  # a whole life of long sequences is large
-        found = [lstm.errors(model, sequences(peer, life, extract, part), peer.score) for part in parts]
+        parts = np.array_split(np.arange(len(lives[name].labels)), 8)  # a whole life of long sequences is large
+        found = [lstm.errors(model, sequences(peer, lives[name], extract, part), peer.score) for part in parts]
         scores[name] = np.concatenate(found).tolist()
     done = time.process_time()
     return {

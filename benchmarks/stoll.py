@@ -32,6 +32,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # CPU seconds are those of o
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -57,6 +58,7 @@ METHODS = {  # (peer, federated)
     "bands_central": ("stoll_bands", False),
     "ahmad_central": ("ahmad", False),
 }
+HEADINGS = ("AUC mean", "AUC min", "one thr.", "false al.", "detected", "CPU s", "MB", "B up", "model B")
 TRANSFERRED = ("stoll_federated", "bands_federated", "ahmad_central")
 MEASURED = "bearing2_1"  # whose agent and client are measured, and whose life is in the picture
 CHOSEN = {  # on local snapshots, from losses alone
@@ -208,7 +210,7 @@ def promised(methods: Mapping[str, Any]) -> list[Floor]:
 
 def main() -> None:
     """Measure, print, write."""
-    quick = "--quick" in sys.argv[1:]
+    quick, began = "--quick" in sys.argv[1:], time.monotonic()
     path = data_folder() / "femto" / "femto.npz"
     fleet, budget = open_fleet(path), load_config(None).edge.window_rate
     machines = [name for name in fleet.machines if name not in fleet.base][: 3 if quick else None]
@@ -235,6 +237,7 @@ def main() -> None:
         "look_back": LOOK_BACK,
         "published": PUBLISHED,
         "how_chosen": CHOSEN,
+        "wall_s": time.monotonic() - began,
     }
     if not quick:
         print(f"\nwritten: {write_results('stoll', results, floors).name}")
@@ -242,7 +245,7 @@ def main() -> None:
 
 def show(methods: Mapping[str, Any], floors: list[Floor]) -> None:
     """The table, and every floor with met or short."""
-    print(f"{'':17}" + "".join(f"{words:>11}" for words in (*COLUMNS, "CPU s", "MB", "B up", "model B")))
+    print(f"{'':17}" + "".join(f"{words:>11}" for words in HEADINGS))
     for name, found in methods.items():
         row = [f"{found['detection'][column]:.4f}" for column in COLUMNS]
         up = found["bytes_a_round"]["up"] if found["bytes_a_round"] else "-"

@@ -13,6 +13,7 @@ import numpy as np
 
 from benchmarks.common import Array, federate, median
 from benchmarks.femto import Fleet
+from benchmarks.lstm_inputs import read_life
 from fedtiny.config import Config, load_config
 from fedtiny.evaluation import by_residuals
 from fedtiny.federation.local import compute_update
@@ -20,7 +21,6 @@ from fedtiny.federation.strategies import strategy
 from fedtiny.model.detector import split_index
 from fedtiny.model.head import Head
 from fedtiny.model.scoring import fit_residuals
-from fedtiny.signal.dataset import machine_features
 from fedtiny.signal.fleet import FleetData, open_fleet
 
 
@@ -55,29 +55,26 @@ def one_seed(fleet: FleetData, config: Config, machine: str) -> dict[str, Any]:
 
     head = head_of(list(local))
     hidden, z = local[machine]
+    samples = read_life(fleet, machine).samples
     began = time.process_time()
     for _ in range(settings.rounds):
         compute_update(how.kind, head.weights, hidden, z, split_index(len(hidden)), settings.proximal)
     trained = time.process_time()
-    life = _life(ours, fleet, machine, head)
+    scores = _scores(ours, machine, head, samples)
+    scored = time.process_time()
+    threshold = by_residuals(lambda x: ours.detectors[machine].run(x)[1], ours.data[machine], ours.rate).threshold
     return {
         "detection": ours.evaluate(head),
         "per_device": {name: ours.evaluate_each({name: head})["auc_mean"] for name in local},
         "transfer": {name: without(name) for name in local},
-        "cpu_s": {"training": trained - began, "scoring": time.process_time() - trained},
-        "life": life,
+        "cpu_s": {"training": trained - began, "scoring": scored - trained},
+        "life": (scores / np.float32(threshold)).tolist(),
     }
 
 
-def _life(ours: Fleet, fleet: FleetData, machine: str, head: Head) -> list[float]:
-    """Scores of all stored windows over the machine's threshold."""
-    detector, data = ours.detectors[machine], ours.data[machine]
+def _scores(ours: Fleet, machine: str, head: Head, samples: Array) -> Array:
+    """Scores of all stored snapshots (snapshots, samples, channels), from samples on, as the device has them."""
+    detector = ours.detectors[machine]
     detector.network.set_head(head)
-
-    def residuals(features: Array) -> Array:
-        return detector.run(features)[1]
-
-    every = machine_features(fleet, machine, ours.release.features).features
-    scores = fit_residuals(residuals(data.local)).score(residuals(every))
-    threshold = by_residuals(residuals, data, ours.rate).threshold
-    return [float(score) for score in scores / np.float32(threshold)]
+    normal = fit_residuals(detector.run(ours.data[machine].local)[1])
+    return normal.score(detector.run(ours.release.features(samples))[1])

@@ -148,7 +148,8 @@ def _sides(methods: Mapping[str, Any]) -> "Figure":
         plot.scatter(values, names, color=[OURS if name == "ours" else PEER for name in names], zorder=2)
         plot.grid(axis="y", color=FAINT, lw=0.6)
         plot.set_xscale("log")
-        plot.set_xlim(min(values) / 3, max(values) * 3)
+        plot.minorticks_off()
+        plot.set_xlim(min(values) / 5, max(values) * 5)
         plot.set_title(title)
         plot.set_yticks(names, [WORDS[name] for name in names] if plot is plots[0] else [""] * len(names))
     return figure
