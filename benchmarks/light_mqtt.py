@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 CONNACK, PUBLISH, PUBACK, SUBACK = 2, 3, 4, 9
+REFUSED = 0x80  # a subscription, in the payload of a SUBACK
 
 
 @dataclass(frozen=True)
 class Packet:
-    """One packet of the broker. qos, topic, payload: of a PUBLISH. number: 0 where it has none."""
+    """One packet of the broker. qos, topic: of a PUBLISH. number: 0 where it has none. payload: what is behind it."""
 
     kind: int
     number: int = 0
@@ -80,7 +81,7 @@ def _header(data: bytes, at: int) -> tuple[int, int]:
 def _read(first: int, body: bytes) -> Packet:
     kind, qos = first >> 4, first >> 1 & 3
     if kind != PUBLISH:
-        return Packet(kind, 0 if kind == CONNACK else int.from_bytes(body[:2], "big"))
+        return Packet(kind, 0 if kind == CONNACK else int.from_bytes(body[:2], "big"), payload=body[2:])
     end = 2 + int.from_bytes(body[:2], "big")
     number = int.from_bytes(body[end : end + 2], "big") if qos else 0
     return Packet(kind, number, qos, body[2:end].decode(), body[end + 2 * (qos > 0) :])

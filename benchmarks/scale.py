@@ -40,7 +40,7 @@ BANDS, HIDDEN = 150, [64, 16, 64]  # of two channels: a head of 300 outputs from
 PROCESSES = 2  # of devices
 PAUSE_S = 0.5
 WITHIN_S = 300.0  # for all devices to connect, and for a round
-AFTER_UPLOAD_S, BYTES_A_DEVICE = 2.0, 2000.0  # asked for, at 1,000 devices; of the coordinator's memory, from 100 on
+AFTER_UPLOAD_S, BYTES_A_DEVICE = 2.0, 2000.0  # asked for, at 1,000 devices; of the coordinator's memory beyond that
 STEPS = ("uploads", "intake", "head", "delivery")
 GROUPS = ("coordinator", "broker", "devices")
 
@@ -184,6 +184,7 @@ def measure(folder: Path, release: Path, case: Case) -> dict[str, Any]:
         "acknowledged": len(digests),
         "missing": run.missing(digests),
         "thrown_out": sum(share.thrown_out for shares in seen for share in shares),
+        "subscriptions_refused": sum(share.refused for shares in seen for share in shares),
     }
 
 
@@ -198,20 +199,24 @@ def _round(run: Run, shares: list[Seen], number: int) -> Round:
 
 
 def slopes(cases: list[dict[str, Any]]) -> dict[str, float]:
-    """What one device more costs on the embedded broker, by least squares over the fleets of the default strategy."""
-    same = [one for one in cases if (one["broker"], one["strategy"], one["screening"]) == ("embedded", "fedavg", True)]
-    devices = [one["devices"] for one in same]
+    """What one device more costs on the embedded broker, by least squares over the fleets of the default strategy.
 
-    def slope(values: list[float]) -> float:
-        return float(np.polyfit(devices, values, 1)[0])
+    Memory only over those of 1,000 and more, where there are two: they fill the coordinator's bounded buffers.
+    """
+    same = [one for one in cases if (one["broker"], one["strategy"], one["screening"]) == ("embedded", "fedavg", True)]
+    large = [one for one in same if one["devices"] >= 1000]
+    large = large if len(large) > 1 else same
+
+    def slope(values: list[float], fleets: list[dict[str, Any]] = same) -> float:
+        return float(np.polyfit([one["devices"] for one in fleets], values, 1)[0])
 
     return {
         "round_ms": 1e3 * slope([one["round_s"]["median"] for one in same]),
         "after_last_upload_ms": 1e3 * slope([one["after_last_upload_s"]["median"] for one in same]),
         "coordinator_cpu_ms": 1e3 * slope([one["cpu_s_a_round"]["coordinator"] for one in same]),
         "broker_cpu_ms": 1e3 * slope([one["cpu_s_a_round"]["broker"] for one in same]),
-        "coordinator_bytes": 1e6 * slope([one["memory"]["coordinator"]["peak_rss_mb"] for one in same]),
-        "broker_bytes": 1e6 * slope([one["memory"]["broker"]["peak_rss_mb"] for one in same]),
+        "coordinator_bytes": 1e6 * slope([one["memory"]["coordinator"]["peak_rss_mb"] for one in large], large),
+        "broker_bytes": 1e6 * slope([one["memory"]["broker"]["peak_rss_mb"] for one in large], large),
     }
 
 
@@ -227,11 +232,11 @@ def floors(cases: list[dict[str, Any]], a_device: dict[str, float]) -> list[Floo
         for one in cases
         if one["devices"] == 1000 and one["strategy"] == "fedavg" and one["screening"]
     ]
-    return [
-        *found,
-        Floor("acknowledged updates that the ledger lacks", sum(one["missing"] for one in cases), 0),
-        Floor("the coordinator's memory for one device more", a_device["coordinator_bytes"], BYTES_A_DEVICE, "B"),
-    ]
+    found.append(Floor("acknowledged updates that the ledger lacks", sum(one["missing"] for one in cases), 0))
+    if max(one["devices"] for one in cases) > 1000:
+        memory = a_device["coordinator_bytes"]
+        found.append(Floor("beyond 1,000, the coordinator's memory for one device more", memory, BYTES_A_DEVICE, "B"))
+    return found
 
 
 @contextmanager
@@ -281,6 +286,7 @@ def _line(one: dict[str, Any]) -> str:
         f"round {one['round_s']['median']:.2f} s, after the last upload {one['after_last_upload_s']['median']:.2f} s"
     )
     lost = f"{one['missing']} of {one['acknowledged']} missing; {one['thrown_out']} thrown out"
+    lost += f", {one['subscriptions_refused']} subscriptions refused"
     return f"{what}: {timed} ({steps}); cores: {cores}; {memory}; {lost}"
 
 

@@ -57,7 +57,7 @@ class Seen:
     """A round as the devices of one process saw it: a time of time.monotonic() and a digest for each of them.
 
     sent: handed to the socket. digests: SHA-256 of the updates that the broker has acknowledged. thrown_out: how many
-    connections the broker has ended.
+    connections the broker has ended. refused: subscriptions that it has refused.
     """
 
     revision: int
@@ -69,6 +69,7 @@ class Seen:
     update_bytes: int = 0
     head_bytes: int = 0
     thrown_out: int = 0
+    refused: int = 0
 
 
 def swarm(share: Share, pipe: Connection) -> None:
@@ -122,7 +123,7 @@ class Swarm:
         self._selector.register(pipe, selectors.EVENT_READ)
         self._rounds: dict[int, Seen] = {}  # by the revision that each is to make
         self._parsed: tuple[bytes, RoundMessage | HeadMessage] | None = None  # most come a thousand times
-        self._devices = self._thrown_out = 0
+        self._devices = self._thrown_out = self._refused = 0
 
     def run(self) -> None:
         """Connect, a few at a time, and answer."""
@@ -172,6 +173,7 @@ class Swarm:
             ]
             self._send(device, mqtt.subscribe(SUBSCRIPTION, wanted))
         elif packet.kind == mqtt.SUBACK:
+            self._refused += packet.payload.count(mqtt.REFUSED)
             self._say(device)
         elif packet.kind == mqtt.PUBACK and packet.number == STATUS:
             device.ready = True
@@ -213,7 +215,8 @@ class Swarm:
         seen.head_bytes = len(payload)
         self._say(device)
         if len(seen.headed) == self._devices:
-            seen.thrown_out, self._thrown_out = self._thrown_out, 0
+            seen.thrown_out, seen.refused = self._thrown_out, self._refused
+            self._thrown_out = self._refused = 0
             self._pipe.send(seen)
             del self._rounds[message.revision]
 

@@ -109,7 +109,8 @@ def _limit(most: Mapping[str, Any], a_device: Mapping[str, float]) -> str:
     return (
         f"With {most['devices']:,} devices the {busiest} gives first; cores in use during a round: {shares}. "
         f"{most['until_all_are_ready_s']:.0f} s pass from the start of the broker until all have connected and have "
-        f"the release; {most['thrown_out']} connections were lost. One device more, with the embedded broker: "
+        f"the release; {most['thrown_out']} connections were lost and "
+        f"{most['subscriptions_refused']} subscriptions refused. One device more, with the embedded broker: "
         f"{a_device['round_ms']:.1f} ms a round, of CPU {a_device['coordinator_cpu_ms']:.1f} ms for the coordinator "
         f"and {a_device['broker_cpu_ms']:.1f} ms for the broker; of memory "
         f"{a_device['coordinator_bytes'] / 1e3:.1f} kB and {a_device['broker_bytes'] / 1e3:.0f} kB.\n"

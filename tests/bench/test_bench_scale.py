@@ -27,6 +27,7 @@ def case(devices, broker="embedded", *, strategy="fedavg", screening=True, missi
         "acknowledged": 6 * devices,
         "missing": missing,
         "thrown_out": 0,
+        "subscriptions_refused": 0,
     }
 
 
@@ -52,9 +53,9 @@ def test_a_device_more_costs_what_the_fleets_of_one_kind_say():
 
 
 def test_one_update_that_is_missing_is_one_too_many():
-    kept = floors([case(1000)], {"coordinator_bytes": 10.0})
+    kept = floors([case(1000), case(5000)], {"coordinator_bytes": 10.0})
     assert [floor.met for floor in kept] == [True, True, True]
-    lost = floors([case(1000, missing=1)], {"coordinator_bytes": 2500.0})
+    lost = floors([case(1000, missing=1), case(5000)], {"coordinator_bytes": 2500.0})
     assert [floor.met for floor in lost] == [True, False, False]
 
 
