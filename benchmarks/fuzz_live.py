@@ -25,7 +25,7 @@ from fedtiny.broker import EmbeddedBroker
 from fedtiny.errors import ProtocolError, ReleaseError
 from fedtiny.model.artifact import Release
 from fedtiny.protocol import codec, topics
-from fedtiny.protocol.messages import Base, Command, HeadMessage, ReleaseMessage, UpdateMessage
+from fedtiny.protocol.messages import Base, Command, FleetCommand, HeadMessage, ReleaseMessage, UpdateMessage
 
 RATE = 600.0  # messages a second, at most
 BURST = 25
@@ -120,6 +120,8 @@ def believed(message: Hostile, release: Release) -> bool:
             return codec.decode(HeadMessage, message.payload).release_id == release.id
         if kind == "update":
             return f"/{VICTIM}/" in message.topic and codec.decode(UpdateMessage, message.payload).device == VICTIM
+        if kind == "command" and "/global/" in message.topic:
+            return bool(codec.decode(FleetCommand, message.payload))
         if kind == "command":
             return codec.decode(Command, message.payload).action == "re-baseline"
     except (ProtocolError, ReleaseError):

@@ -32,6 +32,7 @@ from fedtiny.protocol.messages import (
     Base,
     Command,
     DeviceStatus,
+    FleetCommand,
     FleetStatus,
     HeadInUse,
     HeadMessage,
@@ -154,7 +155,8 @@ class Generator:
             (13, self._round),
             (5, self._release_message),
             (30, self._told),
-            (7, self._command),
+            (5, self._command),
+            (2, self._fleet_command),
         )
         made = make()
         if self._chance.random() < 0.05:
@@ -263,6 +265,16 @@ class Generator:
             issued_ms=c.choice((0, 2**53, c.randrange(2**41))),
         )
         return self._hurt(topics.device_topic(FLEET, device, "command"), valid, KEYS["staff"])
+
+    def _fleet_command(self) -> Hostile:
+        c = self._chance
+        valid = FleetCommand(
+            action="roll-back",
+            revision=c.choice((0, self.now.base.revision, 2**53)),
+            id=f"{c.randrange(200)}",
+            issued_ms=c.choice((0, 2**53, c.randrange(2**41))),
+        )
+        return self._hurt(topics.fleet_topic(FLEET, "command"), valid, KEYS["staff"])
 
     def _release_message(self) -> Hostile:
         """A damaged release under its own new name; where it is sealed again, only its reader can refuse it."""

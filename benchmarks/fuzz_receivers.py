@@ -121,7 +121,8 @@ class Receivers:
             taken |= self._release_opens(message)
         elif "/global/" in message.topic or VICTIM in message.topic:
             taken |= self._expecting(AGENT_TAKES, self.agent._receive, message)
-        retained = replace(message, retained=message.retained or "/global/" in message.topic)
+        kept = "/global/" in message.topic and not message.topic.endswith("/command")
+        retained = replace(message, retained=message.retained or kept)
         with self._ledger.transaction():
             taken |= self._expecting(COORDINATOR_TAKES, self.coordinator._receive, retained)
         self._step()
@@ -151,6 +152,7 @@ class Receivers:
     def _step(self) -> None:
         """What the coordinator does after each batch; heads that it makes go to the agent."""
         coordinator = self.coordinator
+        coordinator._desk.work()
         coordinator._adopt()
         coordinator._keeper.step()
         for kind, payload in coordinator._outgoing:

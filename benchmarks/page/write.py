@@ -6,6 +6,7 @@
 import json
 import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from benchmarks.common import RESULTS
@@ -24,6 +25,50 @@ SECTIONS: dict[str, tuple[Callable[..., Section], tuple[str, ...]]] = {
     "quality": (quality.section, ("femto", "ims", "strategies")),
     "proofs": (proofs.section, proofs.FILES),
 }
+
+README_ROWS = (
+    (
+        "AUC on machines that the trainer never saw (FEMTO), mean / one threshold for all",
+        "**{quality.auc_mean} / {quality.auc_one_threshold}**, int8, federated",
+        "z-score, no model: {quality.zscore_auc_mean} / {quality.zscore_auc_one_threshold}; float, all data in one "
+        "place: {quality.central_auc_mean} / {quality.central_auc_one_threshold}",
+    ),
+    (
+        "the same data, federated LSTM autoencoder (Stoll 2022): AUC mean",
+        "**{stoll.auc_mean}**",
+        "{stoll.auc_mean_peer}",
+    ),
+    ("its memory, a client", "**{stoll.memory}**", "{stoll.memory_peer}"),
+    ("its CPU, a client, whole training", "**{stoll.cpu}**", "{stoll.cpu_peer}"),
+    ("its bytes up, a client a round", "**{stoll.bytes_up}**", "{stoll.bytes_up_peer}"),
+    (
+        "a round on {flower.clients} clients, the same data and step",
+        "**{flower.round}**",
+        "Flower {flower.flower_version}: {flower.flower_round}",
+    ),
+    ("memory of a client (PSS)", "**{flower.memory}**", "Flower: {flower.flower_memory}"),
+    ("bytes of a client a round, both ways", "**{flower.bytes}**", "Flower: {flower.flower_bytes}"),
+    (
+        "a window from samples to alarm, 2 x 2,560 samples",
+        "**{device.window_to_alarm}**",
+        "its model alone: {device.model_int8} int8, {device.model_numpy} float in numpy",
+    ),
+    (
+        "1,000 devices, 20 kB each: from the last upload to the new head on all",
+        "**{scale.scale_after_upload}**",
+        "asked for: 2 s",
+    ),
+    (
+        "instructions a window of the exported network, Cortex-M4",
+        "**{proofs.m4}**",
+        "TensorFlow Lite Micro with CMSIS-NN: {proofs.m4_tflm}",
+    ),
+    (
+        "alarms and acknowledged updates lost in {proofs.killed} SIGKILLs",
+        "**{proofs.lost}** of {proofs.kept_of}",
+        "",
+    ),
+)
 
 
 def read(name: str) -> dict[str, Any]:
@@ -74,11 +119,8 @@ def _where(results: dict[str, dict[str, Any]]) -> str:
 
 def readme_table(found: dict[str, Section]) -> str:
     """The README's table: figures of the sections, beside those of the peers."""
-    value = {f"{name}.{key}": text for name, one in found.items() for key, text in (one.figures or {}).items()}
-    return table(("", "fedtiny", "beside it"), [[cell.format_map(value) for cell in row] for row in README_ROWS])
-
-
-README_ROWS: tuple[tuple[str, str, str], ...] = ()
+    named = {name: SimpleNamespace(**(one.figures or {})) for name, one in found.items()}
+    return table(("", "fedtiny", "beside it"), [[cell.format_map(named) for cell in row] for row in README_ROWS])
 
 
 def main(check: bool) -> None:
