@@ -13,7 +13,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parent.parent
-OUTSIDE = {"broker/README.md": "brokers.md", "CHANGELOG.md": "changes.md"}
+OUTSIDE = {"broker/README.md": "brokers.md", "CHANGELOG.md": "changes.md", "benchmarks/REPORT.md": "figures/index.md"}
 PICTURES = {"benchmarks/pictures": "figures/pictures"}
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s:#]*)(#[^)\s]*)?\)")
 
