@@ -27,6 +27,7 @@ PAGES = sorted(
 )
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`]+)`")
+LINK = re.compile(r"\]\((?!\w+:)([^)\s#]+)[^)]*\)")  # to a file
 PROGRAM = re.compile(r"(.*/)?fedtiny")
 ENDS = {"|", "&&", "&", ">"}
 
@@ -92,6 +93,12 @@ def test_make_targets_exist():
             code = spans(page) + "".join(blocks(page, "sh")).splitlines()
             asked = {name for line in code for name in re.findall(r"^make ([a-z][a-z0-9-]*)\b(?!=)", line)}
             assert asked <= there, page
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_into_the_repository_lead_somewhere(page):
+    for target in LINK.findall(FENCE.sub("", page.read_text())):
+        assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
 def rows(page: str) -> dict[str, set[str]]:

@@ -11,6 +11,7 @@ give() { # VOLUME USER FILE...: copies that this user alone can read, and nobody
     shift 2
     for file; do
         copy=$volume/${file##*/}
+        rm -f "$copy.new" # of a start that was cut short: it may not be root's
         cp "$file" "$copy.new"
         chmod 0400 "$copy.new"
         chown "$user:$user" "$copy.new" # after the mode: from now on it is not root's
@@ -19,20 +20,17 @@ give() { # VOLUME USER FILE...: copies that this user alone can read, and nobody
 }
 
 scraped() { # FILE PORT: a configuration whose figures Prometheus can get at from its own container
+    if grep -q "^port = $2\$" "$1"; then return; fi
     grep -q '^\[metrics\]' "$1" || printf '\n[metrics]\n' >>"$1"
     sed -i "/^\[metrics\]/a host = \"0.0.0.0\"\nport = $2" "$1"
 }
 
-if ! [ -d $fleet ]; then
-    fedtiny fleet init plant --host "${BROKER_HOST:-broker}" --out $fleet
-    scraped $fleet/coordinator/fedtiny.toml 9464
-fi
+[ -d $fleet ] || fedtiny fleet init plant --host "${BROKER_HOST:-broker}" --out $fleet
+scraped $fleet/coordinator/fedtiny.toml 9464
 for device in agent-1 agent-2 agent-3; do
-    if ! [ -d $fleet/devices/$device ]; then
-        fedtiny fleet add $device --in $fleet
-        scraped $fleet/devices/$device/fedtiny.toml 9465
-        sed -i 's/^#repeat = 1$/repeat = 0/' $fleet/devices/$device/fedtiny.toml # the simulated machine lives again
-    fi
+    [ -d $fleet/devices/$device ] || fedtiny fleet add $device --in $fleet
+    scraped $fleet/devices/$device/fedtiny.toml 9465
+    sed -i 's/^#repeat = 1$/repeat = 0/' $fleet/devices/$device/fedtiny.toml # the simulated machine lives again
     give $device 10001 $fleet/devices/$device/*
 done
 give coordinator 10001 $fleet/coordinator/*
