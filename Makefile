@@ -82,7 +82,9 @@ fix: setup ## Mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(BENCHES) bench-page ## Memory, latency, bytes and quality beside the peers (40 minutes), and benchmarks/REPORT.md
+bench: setup ## Memory, latency, bytes and quality beside the peers (40 minutes), and benchmarks/REPORT.md
+	@[ -n "$$FEDTINY_DATA" ] || { echo "FEDTINY_DATA is not set: it names the folder with femto, gearbox and ims" >&2; exit 1; }
+	@set -e; for one in $(BENCHES) bench-page; do $(MAKE) --no-print-directory -j1 $$one; done
 
 bench-quick: setup ## A part of it in two minutes (needs no data; writes nothing)
 	$(BIN)/python -m benchmarks.device --quick

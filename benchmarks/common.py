@@ -32,7 +32,9 @@ from fedtiny.signal.recording import Recording
 Array = NDArray[np.float32]
 Result = TypeVar("Result")
 Tamper = Callable[[LocalUpdate], LocalUpdate]
+FEMTO = "femto/femto.npz"  # in the data folder
 RESULTS = Path(__file__).parent / "results"
+LOAD_BEFORE = round(os.getloadavg()[0], 1)  # of the last minute before this process: other work than its own
 COLUMNS = {  # of the tables: in words, and as fedtiny.evaluation calls them
     "auc_mean": ("AUC, mean of the machines", "per_device_mean"),
     "auc_min": ("AUC, weakest machine", "per_device_min"),
@@ -44,12 +46,15 @@ SMALLER = ("false_alarm_rate",)  # is better
 METHODS = ("frozen", "calibrated", "fedavg", "ridge", "fedavg_float", "central", "zscore")
 
 
-def data_folder() -> Path:
-    """The folder that FEDTINY_DATA names; a benchmark without its data ends with one line."""
-    folder = os.environ.get("FEDTINY_DATA")
-    if not folder:
-        sys.exit("FEDTINY_DATA is not set: it names the folder with femto/femto.npz and gearbox/gearbox.npz")
-    return Path(folder).resolve()
+def data_folder(*needed: str) -> Path:
+    """The folder that FEDTINY_DATA names, with ``needed`` in it; without them the program ends with one line."""
+    named = os.environ.get("FEDTINY_DATA")
+    if not named:
+        sys.exit(f"FEDTINY_DATA is not set: it names the folder with {', '.join(needed)}")
+    folder = Path(named).resolve()
+    if missing := [name for name in needed if not (folder / name).exists()]:
+        sys.exit(f"FEDTINY_DATA={named}: {', '.join(missing)} not found there")
+    return folder
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ def write_results(name: str, results: Mapping[str, Any], floors: Sequence[Floor]
     """Write ``benchmarks/results/<name>.json``: the results, the floors and whether each is met, when and where."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    about: dict[str, Any] = {"versions": versions(), "measured_utc": utc_now()}
+    about: dict[str, Any] = {"versions": versions(), "measured_utc": utc_now(), "load_before": LOAD_BEFORE}
     if floors:
         about["floors"] = [asdict(floor) | {"met": floor.met} for floor in floors]
     path.write_text(json.dumps(about | dict(results), indent=2) + "\n")

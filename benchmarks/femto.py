@@ -21,6 +21,7 @@ import numpy as np
 
 from benchmarks.common import (
     COLUMNS,
+    FEMTO,
     METHODS,
     SMALLER,
     Array,
@@ -191,7 +192,7 @@ def one_seed(fleet: FleetData, seed: int, **overrides: Any) -> dict[str, Any]:
 def of_data(folder: Path, data: str, seed: int) -> dict[str, Any]:
     """``one_seed`` of one of the sets in ``folder``."""
     if data == "femto":
-        return one_seed(open_fleet(folder / "femto" / "femto.npz"), seed)
+        return one_seed(open_fleet(folder / FEMTO), seed)
     gearbox = gearbox_fleet(folder / "gearbox" / "gearbox.npz", channel=1)
     return one_seed(gearbox, seed, signal__window=128, signal__hop=128)
 
@@ -234,8 +235,8 @@ def summarise(seeds: list[dict[str, Any]]) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, print, write."""
-    folder = data_folder()
-    path = folder / "femto" / "femto.npz"
+    folder = data_folder(FEMTO, "gearbox/gearbox.npz")
+    path = folder / FEMTO
     found = side_by_side(of_data, [(folder, data, seed) for data in ("femto", "gearbox") for seed in SEEDS])
     seeds, gear = found[: len(SEEDS)], found[len(SEEDS) :]
     agents = whole_agents(path)

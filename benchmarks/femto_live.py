@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import data_folder, write_results
+from benchmarks.common import FEMTO, data_folder, write_results
 from fedtiny.broker import EmbeddedBroker
 from fedtiny.config import load_config
 from fedtiny.protocol import codec, topics
@@ -172,7 +172,7 @@ def summary(machines: dict[str, dict[str, Any]]) -> dict[str, float]:
 
 def main() -> None:
     """Measure, print, write."""
-    data = data_folder() / "femto" / "femto.npz"
+    data = data_folder(FEMTO) / FEMTO
     fleet = open_fleet(data)
     devices = [name for name in fleet.machines if name not in fleet.base]
     with np.load(data) as npz:

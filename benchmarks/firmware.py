@@ -33,7 +33,7 @@ from benchmarks.boards import (
     section_bytes,
     text_bytes,
 )
-from benchmarks.common import RESULTS, data_folder, versions, write_results
+from benchmarks.common import FEMTO, RESULTS, data_folder, versions, write_results
 from benchmarks.firmware_watch import LOOP_INSTRUCTIONS, OPTIMISE, show_watch, watch_section
 from fedtiny.signal.fleet import open_fleet
 from firmware_export.generate import RUNTIME, config_header
@@ -160,7 +160,7 @@ def femto_section() -> dict[str, Any]:
     Each board runs these windows under each rounding profile, through the release and through a head applied there.
     """
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(BOARD_TESTS)]
-    environment = os.environ | {"FEDTINY_DATA": str(data_folder())}
+    environment = os.environ | {"FEDTINY_DATA": str(data_folder(FEMTO))}
     done = subprocess.run(
         command, cwd=BOARD_TESTS.parents[2], env=environment, capture_output=True, text=True, check=False
     )
@@ -174,7 +174,7 @@ def femto_windows() -> int:
     """How many of FEMTO the boards' tests take: the last of its last bearing."""
     sys.path.insert(0, str(BOARD_TESTS.parent))
     most = importlib.import_module(BOARD_TESTS.stem).FEMTO_WINDOWS
-    fleet = open_fleet(data_folder() / "femto" / "femto.npz")
+    fleet = open_fleet(data_folder(FEMTO) / FEMTO)
     last = list(fleet.machines.values())[-1]
     return min(most, sum(len(recording.samples) // 2560 for recording in last.recordings()))
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.common import Array, data_folder, federate, versions
+from benchmarks.common import FEMTO, Array, data_folder, federate, versions
 from benchmarks.firmware import record
 from benchmarks.firmware_watch import SEED, train
 from fedtiny.config import load_config
@@ -170,7 +170,7 @@ def watch_of(network: Network, features: Array, rate: float) -> Watch:
 
 def quality(trained: Path | None = None) -> dict[str, Any]:
     """Figures of the agent and of the C in both number types; ``trained``: a release of FEMTO that is there already."""
-    path = data_folder() / "femto" / "femto.npz"
+    path = data_folder(FEMTO) / FEMTO
     with np.load(path) as archive:
         lsb = float(archive["lsb"])
     with tempfile.TemporaryDirectory() as name:

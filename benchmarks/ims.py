@@ -208,7 +208,7 @@ def summarise(run: Run, seeds: list[dict[str, Any]]) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, print, write."""
-    folder = data_folder() / "ims"
+    folder = data_folder("ims") / "ims"
     found = side_by_side(all_runs, [(folder, seed) for seed in SEEDS])
     by_seed = {run.name: [seed[run.name] for seed in found] for run in RUNS}
     tests = {run.name: summarise(run, by_seed[run.name]) for run in RUNS}

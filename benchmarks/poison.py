@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.common import Tamper, buffered, data_folder, rounds_of, write_results
+from benchmarks.common import FEMTO, Tamper, buffered, data_folder, rounds_of, write_results
 from benchmarks.femto import Fleet
 from fedtiny.config import load_config
 from fedtiny.errors import FedTinyError
@@ -176,7 +176,7 @@ def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, print, write."""
-    path = data_folder() / "femto" / "femto.npz"
+    path = data_folder(FEMTO) / FEMTO
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         seeds = list(pool.map(one_seed, [path] * len(SEEDS), SEEDS))
     rows = {

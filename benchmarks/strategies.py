@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import Array, buffered, data_folder, median, rounds_of, side_by_side, write_results
+from benchmarks.common import FEMTO, Array, buffered, data_folder, median, rounds_of, side_by_side, write_results
 from benchmarks.femto import Fleet
 from fedtiny.config import load_config
 from fedtiny.federation.strategies import BUILT_IN, strategy
@@ -89,7 +89,7 @@ def one_seed(path: Any, seed: int) -> dict[str, dict[str, dict[str, float]]]:
 
 def main() -> None:
     """Measure, print, write."""
-    path = data_folder() / "femto" / "femto.npz"
+    path = data_folder(FEMTO) / FEMTO
     seeds = side_by_side(one_seed, [(path, seed) for seed in SEEDS])
     rows = {
         method: {str(rounds): median([seed[method][str(rounds)] for seed in seeds]) for rounds in ROUNDS}

@@ -15,7 +15,7 @@ from benchmarks.page.section import Section, table
 from benchmarks.page.style import save
 
 ROOT = RESULTS.parents[1]
-REPORT, PICTURES = ROOT / "benchmarks" / "REPORT.md", ROOT / "benchmarks" / "pictures"
+README, REPORT, PICTURES = ROOT / "README.md", ROOT / "benchmarks" / "REPORT.md", ROOT / "benchmarks" / "pictures"
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 SECTIONS: dict[str, tuple[Callable[..., Section], tuple[str, ...]]] = {
     "device": (device.section, ("device",)),
@@ -42,11 +42,15 @@ README_ROWS = (
     ("its CPU, a client, whole training", "**{stoll.cpu}**", "{stoll.cpu_peer}"),
     ("its bytes up, a client a round", "**{stoll.bytes_up}**", "{stoll.bytes_up_peer}"),
     (
-        "a round on {flower.clients} clients, the same data and step",
-        "**{flower.round}**",
-        "Flower {flower.flower_version}: {flower.flower_round}",
+        "a round on 2 clients; on {flower.clients}, all on two cores",
+        "**{flower.round_2}; {flower.round}**",
+        "Flower {flower.flower_version}: {flower.flower_round_2}; {flower.flower_round}",
     ),
-    ("memory of a client (PSS)", "**{flower.memory}**", "Flower: {flower.flower_memory}"),
+    (
+        "memory of a client, RSS (PSS where ten share a machine)",
+        "**{flower.memory_rss}** ({flower.memory})",
+        "Flower: {flower.flower_memory_rss} ({flower.flower_memory})",
+    ),
     ("bytes of a client a round, both ways", "**{flower.bytes}**", "Flower: {flower.flower_bytes}"),
     (
         "a window from samples to alarm, 2 x 2,560 samples",
@@ -90,9 +94,9 @@ def page(found: dict[str, Section]) -> str:
     kept = [floor["met"] for _, files in SECTIONS.values() for name in files for floor in read(name).get("floors", ())]
     parts = [
         "# What fedtiny measures\n",
-        "Made by `make bench` from [results](results); every peer ran on the same machine in the same run, unless a "
-        f"line says that its figure is published. Of {len(kept)} figures that were asked for, {sum(kept)} are met; the "
-        "others say **short**.\n",
+        "Made by `make bench` from [results](results). Peers ran on the same machine in the same run, unless a line "
+        "says that a figure is published or was measured before. "
+        f"Of {len(kept)} figures that were asked for {sum(kept)} are met; the others say **short**.\n",
         *(f"- [{one.title}](#{_anchor(one.title)}): {one.lead}" for one in found.values()),
         "",
     ]
@@ -112,7 +116,10 @@ def _anchor(title: str) -> str:
 def _where(results: dict[str, dict[str, Any]]) -> str:
     about = {name: one["versions"] for name, one in results.items()}
     keys = dict.fromkeys(key for one in about.values() for key in one)
-    rows = [("measured (UTC)", *(one.get("measured_utc", "–")[:16] for one in results.values()))]
+    rows = [
+        ("measured (UTC)", *(one.get("measured_utc", "–")[:16] for one in results.values())),
+        ("load before", *(str(one.get("load_before", "–")) for one in results.values())),
+    ]
     rows += [(key, *(one.get(key, "–") for one in about.values())) for key in keys]
     return table(("", *results), rows)
 
@@ -124,24 +131,27 @@ def readme_table(found: dict[str, Section]) -> str:
 
 
 def main(check: bool) -> None:
-    """Write all, or compare."""
+    """Write all, or compare the texts."""
     found = sections()
-    readme = ROOT / "README.md"
-    before, rest = readme.read_text().split(BEGIN)
-    text = f"{before}{BEGIN}\n{readme_table(found)}{END}{rest.split(END)[1]}"
+    before, rest = README.read_text().split(BEGIN)
+    texts = {
+        README: f"{before}{BEGIN}\n{readme_table(found)}{END}{rest.split(END)[1]}",
+        REPORT: page(found),
+    }
     if check:
-        if text != readme.read_text():
-            sys.exit("the README's figures are not those of benchmarks/results: run make bench-page")
+        for path, text in texts.items():
+            if not path.exists() or path.read_text() != text:
+                sys.exit(f"{path.name}: its figures are not those of benchmarks/results: run make bench-page")
         return
-    readme.write_text(text)
     PICTURES.mkdir(exist_ok=True)
     for old in PICTURES.glob("*.svg"):
         old.unlink()
     for one in found.values():
         for picture in one.pictures:
             save(picture.figure, PICTURES / f"{picture.name}.svg")
-    REPORT.write_text(page(found))
-    print(REPORT.relative_to(ROOT))
+    for path, text in texts.items():
+        path.write_text(text)
+        print(path.relative_to(ROOT))
 
 
 if __name__ == "__main__":
