@@ -106,21 +106,51 @@ def test_an_alarm_is_kept_once_at_once_with_both_clocks_and_its_largest_bands(hi
 
 def test_a_device_that_floods_fills_nothing_and_its_newest_word_stays(history, ledger, clock):
     say(history, alarm(device="quiet"))
-    for number in range(ALARMS_A_DAY + 50):
-        say(history, alarm(number))
+    with ledger.transaction():
+        for number in range(ALARMS_A_DAY + 50):
+            say(history, alarm(number))
     clock.now += DAY
     say(history, alarm(10_000, "cleared"))
     rows = [row for row in ledger.alarms("", "9") if row.device == "pump"]
     assert len(rows) == ALARMS_A_DAY + 1
     assert (rows[0].number, rows[-1].number) == (50, 10_000)
-    assert len(ledger.alarms("", "9")) == ALARMS_A_DAY + 2
+    assert len(list(ledger.alarms("", "9"))) == ALARMS_A_DAY + 2
+    assert ledger.lost_alarms("2027-01-15", "2027-01-16") == {"pump": 50}
+    assert ledger.lost_alarms("2027-01-16", "2027-01-17") == {}
+
+
+def test_an_alarm_that_stands_outlives_what_flaps_beside_it_what_is_too_much_and_its_age(
+    history, ledger, clock, monkeypatch
+):
+    monkeypatch.setattr("fedtiny.ledger.history.ALARMS", 50)
+    ledger.saw({"pump": ("2027-01-15T12:00:00+00:00", "{}")})
+    since = {"raised_utc": "2027-01-15T11:00:00Z"}
+    say(history, alarm(1, **since))
+    say(history, alarm(2, "acknowledged", **since))
+    with ledger.transaction():
+        for number in range(3, ALARMS_A_DAY + 103):
+            at = {"raised_utc": f"2027-01-15T12:00:{number}Z", "kind": "sensor"}
+            say(history, alarm(number, "raised" if number % 2 else "cleared", **at))
+        for number in range(ALARMS_A_DAY + 10):  # the operator's button hangs
+            say(history, alarm(1000 + number, "acknowledged", **since))
+    clock.now += 500 * DAY
+    history.flush(all_of_it=True)
+    kept = [(row.kind, row.state, row.number) for row in ledger.alarms("", "9")]
+    assert kept == [("machine", "raised", 1), ("machine", "acknowledged", 1000 + ALARMS_A_DAY + 9)]
+    say(history, alarm(3000, "cleared", **since))
+    clock.now += 500 * DAY
+    for _ in range(2):
+        history.flush(all_of_it=True)
+    assert everything(ledger) == []
 
 
 def test_of_too_many_alarms_the_newest_stay(history, ledger, monkeypatch):
     monkeypatch.setattr("fedtiny.ledger.history.ALARMS", 10)
     for number in range(25):
         say(history, alarm(number, device=f"invented-{number}"))
+    history.flush(all_of_it=True)
     assert [row.number for row in ledger.alarms("", "9")] == list(range(15, 25))
+    assert ledger.lost_alarms("2027-01-15", "2027-01-16") == {"": 15}
 
 
 def test_extreme_numbers_stay_numbers(history, ledger):

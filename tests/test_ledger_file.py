@@ -104,7 +104,7 @@ def test_a_migration_that_is_cut_short_changes_nothing(first_version, monkeypatc
 
 
 def test_a_guest_leaves_an_older_ledger_as_it_is(first_version, path):
-    with pytest.raises(ConfigError, match="version 1, expected 3: the coordinator brings it up to date"):
+    with pytest.raises(ConfigError, match="version 1, expected 4: the coordinator brings it up to date"):
         Ledger(first_version, guest=True)
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (1,)
@@ -115,7 +115,7 @@ def test_a_ledger_of_a_newer_version_stays_untouched(written, path, guest):
     with closing(sqlite3.connect(path)) as newer:
         newer.execute(f"PRAGMA user_version = {len(STEPS) + 1}")
     before = path.read_bytes()
-    with pytest.raises(ConfigError, match=r"ledger\.sqlite: schema version 4, made by a newer fedtiny"):
+    with pytest.raises(ConfigError, match=r"ledger\.sqlite: schema version 5, made by a newer fedtiny"):
         Ledger(written, guest=guest)
     assert path.read_bytes() == before
 

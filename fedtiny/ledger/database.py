@@ -60,6 +60,14 @@ class Database:
         except sqlite3.Error as error:
             raise self._failure(error) from None
 
+    def stream(self, query: str, *parameters: Any) -> Iterator[tuple[Any, ...]]:
+        """The rows of a query one by one, as it stood when the first was asked for; however many, none is kept."""
+        try:
+            with closing(self._db.execute(query, parameters)) as rows:
+                yield from rows
+        except sqlite3.Error as error:
+            raise self._failure(error) from None
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All that is written within reaches the disk together at its end, or none of it does when anything raises.

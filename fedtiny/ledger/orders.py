@@ -1,9 +1,13 @@
 """The ledger between operators and the coordinator: orders, and settings that outlast a restart."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from fedtiny.ledger.database import Database
 from fedtiny.ledger.rows import OrderRow
+
+COMMANDS_KEPT = 1000  # orders that came by a message and are done with
+BY_COMMAND = "json_extract(what, '$.command') IS NOT NULL"
 
 
 class Orders(Database):
@@ -27,10 +31,26 @@ class Orders(Database):
         """An order that was given."""
         return _row(self.execute("SELECT * FROM orders WHERE id = ?", order_id)[0])
 
-    def last_order(self) -> OrderRow | None:
-        """The newest order that was carried out or refused."""
-        rows = self.execute("SELECT * FROM orders WHERE ok IS NOT NULL ORDER BY id DESC LIMIT 1")
-        return _row(rows[0]) if rows else None
+    def commands(self, most: int) -> Sequence[OrderRow]:
+        """The newest orders that came by a message and were carried out or refused, oldest first."""
+        found = f"SELECT * FROM orders WHERE ok IS NOT NULL AND {BY_COMMAND} ORDER BY id DESC LIMIT ?"
+        return [_row(row) for row in self.execute(found, most)][::-1]
+
+    def commands_between(self, earliest: str, now: str) -> int:
+        """How many orders by a message were given then and carried out, or wait, since whenever."""
+        ((count,),) = self.execute(
+            f"SELECT count(*) FROM orders WHERE {BY_COMMAND} AND (ok IS NULL OR ok AND at_utc BETWEEN ? AND ?)",
+            earliest,
+            now,
+        )
+        return int(count)
+
+    def drop_commands(self) -> None:
+        """Forget all but the newest ``COMMANDS_KEPT`` orders that came by a message; never one that waits."""
+        self.execute(
+            "DELETE FROM orders WHERE id IN (SELECT id FROM orders "
+            f"WHERE ok IS NOT NULL AND {BY_COMMAND} ORDER BY id DESC LIMIT -1 OFFSET {COMMANDS_KEPT})"
+        )
 
     def setting(self, key: str) -> str | None:
         """A setting; None where it is not set."""

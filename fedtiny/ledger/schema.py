@@ -109,4 +109,12 @@ CREATE TABLE resources (
   throttled INTEGER NOT NULL, PRIMARY KEY (start, device)) WITHOUT ROWID;
 """
 
-STEPS = (BEGINNING, FATES, HISTORY)
+# alarms_by_kind serves the newest word of each kind of alarm. losses: messages of alarms that were dropped for being
+# too many, by the day on which they came; device: empty where they were too many of the whole fleet.
+LOSSES = """
+CREATE INDEX alarms_by_kind ON alarms (device, kind);
+CREATE TABLE losses (
+  day TEXT NOT NULL, device TEXT NOT NULL, messages INTEGER NOT NULL, PRIMARY KEY (day, device)) WITHOUT ROWID;
+"""
+
+STEPS = (BEGINNING, FATES, HISTORY, LOSSES)
