@@ -3,7 +3,8 @@
 from fedtiny.monitor import words
 from fedtiny.monitor.plot import plot
 from fedtiny.monitor.rows import EMPTY, Row, grid
-from fedtiny.monitor.view import DeviceView, plain
+from fedtiny.monitor.view import DeviceView
+from fedtiny.plain import plain
 from fedtiny.protocol.messages import BandShare, DeviceStatus
 
 Pairs = list[tuple[str, str]]

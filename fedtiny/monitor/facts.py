@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from fedtiny.monitor.view import FleetView, plain
+from fedtiny.monitor.view import FleetView
+from fedtiny.plain import plain
 
 NAMED = 6  # devices or kinds in one line of counts
 

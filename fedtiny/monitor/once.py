@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 from fedtiny.config import Config
 from fedtiny.monitor import words
 from fedtiny.monitor.facts import conflicts, coordinator_line, fleet_line, round_line, troubles
-from fedtiny.monitor.view import FleetView, plain
+from fedtiny.monitor.view import FleetView
+from fedtiny.plain import plain
 
 if TYPE_CHECKING:
     from rich.console import Group

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from fedtiny.errors import ProtocolError
 from fedtiny.monitor.trace import Trace
+from fedtiny.plain import plain
 from fedtiny.protocol import codec, messages, topics
 
 MAX_DEVICES = 10_000
@@ -222,8 +223,3 @@ class FleetView:
 def utc(at: float) -> str:
     """Unix time as ISO 8601, UTC, whole seconds."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def plain(text: str) -> str:
-    """A peer's text without what could steer a terminal."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -1,11 +1,10 @@
 """The verdict on a span of time: what needs somebody now, worst first, in words."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 from fedtiny.report.alarms import bands, began, lasted, times_threshold
-from fedtiny.report.html import items
+from fedtiny.report.html import items, text
 from fedtiny.report.numbers import counted
 from fedtiny.report.times import between, when
 from fedtiny.report.values import as_dicts, dig, word
@@ -24,7 +23,7 @@ def attention(report: Mapping[str, Any]) -> str:
         lead, rest = "Nothing was heard in this span.", _newest(fleet)
     else:
         lead, rest = "Nothing needs attention.", _quiet(report, fleet)
-    return f'<p class="verdict"><strong>{escape(lead)}</strong> {escape(rest)}</p>' + (items(found) if found else "")
+    return f'<p class="verdict"><strong>{text(lead)}</strong> {text(rest)}</p>' + (items(found) if found else "")
 
 
 def _heard(report: Mapping[str, Any], fleet: Sequence[Mapping[str, Any]]) -> bool:

@@ -6,12 +6,12 @@ several side by side.
 
 import math
 from collections.abc import Iterable, Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fedtiny.report.html import text
 from fedtiny.report.numbers import short
 from fedtiny.report.scale import Scale
 from fedtiny.report.values import Array
@@ -81,7 +81,7 @@ def axes(
 def svg_text(x: float, y: float, words: str, anchor: str = "middle", style: str = "") -> str:
     """Words at a place."""
     styled = f' class="{style}"' if style else ""
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{styled}>{escape(words)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{styled}>{text(words)}</text>'
 
 
 def dot(style: str, x: float, y: float, radius: float) -> str:
@@ -97,9 +97,9 @@ def rect(style: str, x: float, y: float, width: float, height: float) -> str:
 def figure(title: str, parts: Sequence[str], caption: str, label: str, height: float = HEIGHT, key: str = "") -> str:
     """A picture with its heading, key, and caption; ``label`` is what a screen reader says of it."""
     return (
-        f"<figure><h3>{escape(title)}</h3>{key}"
-        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(label)}">'
-        f"<title>{escape(label)}</title>{''.join(parts)}</svg><figcaption>{escape(caption)}</figcaption></figure>"
+        f"<figure><h3>{text(title)}</h3>{key}"
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{text(label)}">'
+        f"<title>{text(label)}</title>{''.join(parts)}</svg><figcaption>{text(caption)}</figcaption></figure>"
     )
 
 
@@ -108,7 +108,7 @@ def legend(*entries: tuple[str, str]) -> str:
     return (
         '<p class="legend">'
         + " ".join(
-            f'<span><svg viewBox="0 0 24 12" aria-hidden="true">{drawing}</svg>{escape(name)}</span>'
+            f'<span><svg viewBox="0 0 24 12" aria-hidden="true">{drawing}</svg>{text(name)}</span>'
             for drawing, name in entries
         )
         + "</p>"

@@ -2,10 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from html import escape
 from typing import Any
 
-from fedtiny.report.html import paragraph, table
+from fedtiny.report.html import paragraph, table, text
 from fedtiny.report.lives import gain_by_machine, is_share, machine, place
 from fedtiny.report.memory import PROMISE_MB
 from fedtiny.report.numbers import auc_text, bytes_text, counted, mb, percent, seconds_text
@@ -79,7 +78,7 @@ def verdict(run: Mapping[str, Any]) -> str:
     if math.isfinite(memory):
         kept = "within" if memory <= PROMISE_MB else "above"
         said.append(f"An agent needed at most {mb(memory)}, {kept} the promised {mb(PROMISE_MB)}.")
-    return f'<p class="verdict"><strong>{escape(lead)}</strong> {escape(" ".join(said))}</p>'
+    return f'<p class="verdict"><strong>{text(lead)}</strong> {text(" ".join(said))}</p>'
 
 
 def moved(before: Any, after: Any, show: Any) -> str:
@@ -102,7 +101,7 @@ def headline(run: Mapping[str, Any]) -> str:
     )
     return (
         '<dl class="tiles">'
-        + "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in tiles)
+        + "".join(f"<div><dt>{text(name)}</dt><dd>{text(value)}</dd></div>" for name, value in tiles)
         + "</dl>"
     )
 

@@ -1,15 +1,22 @@
-"""The parts of the page. Every string of a run is escaped where it enters one of them."""
+"""The parts of the page. Every string of a run enters through ``text``."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
+
+from fedtiny.plain import plain
 
 Row = Sequence[str]
 CARDS_ABOVE = 4  # columns
 
 
+def text(words: str) -> str:
+    """Words as the page can hold them, whatever a device or an operator wrote."""
+    return escape(plain(words))
+
+
 def section(title: str, *content: str) -> str:
     """A part of the page with its heading."""
-    return f"<section><h2>{escape(title)}</h2>\n" + "\n".join(content) + "</section>"
+    return f"<section><h2>{text(title)}</h2>\n" + "\n".join(content) + "</section>"
 
 
 def grid(content: Iterable[str], style: str = "large") -> str:
@@ -19,12 +26,12 @@ def grid(content: Iterable[str], style: str = "large") -> str:
 
 def nothing(title: str, why: str) -> str:
     """In the place of a picture that there is not."""
-    return f"<div><h3>{escape(title)}</h3>{paragraph('No picture: ' + why + '.', 'note')}</div>"
+    return f"<div><h3>{text(title)}</h3>{paragraph('No picture: ' + why + '.', 'note')}</div>"
 
 
 def paragraph(words: str, style: str) -> str:
     """One paragraph."""
-    return f'<p class="{style}">{escape(words)}</p>'
+    return f'<p class="{style}">{text(words)}</p>'
 
 
 def table(
@@ -37,9 +44,9 @@ def table(
 
     def line(cells: Row, tag: str) -> str:
         styles = ["marked" if i == marked else "long" if len(c) > 30 else "" for i, c in enumerate(cells)]
-        names = [f' data-name="{escape(name)}"' if cards and tag == "td" and name else "" for name in head]
+        names = [f' data-name="{text(name)}"' if cards and tag == "td" and name else "" for name in head]
         return "".join(
-            f"<{tag}{name}" + (f' class="{style}"' if style else "") + f">{escape(cell)}</{tag}>"
+            f"<{tag}{name}" + (f' class="{style}"' if style else "") + f">{text(cell)}</{tag}>"
             for cell, style, name in zip(cells, styles, names, strict=True)
         )
 
@@ -54,8 +61,7 @@ def items(entries: Iterable[tuple[str, str, str]]) -> str:
     return (
         '<ul class="items">'
         + "\n".join(
-            f'<li class="{style}"><strong>{escape(lead)}</strong> {escape(words)}</li>'
-            for style, lead, words in entries
+            f'<li class="{style}"><strong>{text(lead)}</strong> {text(words)}</li>' for style, lead, words in entries
         )
         + "</ul>"
     )

@@ -6,7 +6,6 @@ leaves a gap in a picture.
 """
 
 from collections.abc import Mapping
-from html import escape
 from typing import Any
 
 from fedtiny.report import evaluation, lives
@@ -14,7 +13,7 @@ from fedtiny.report.alarms import alarms
 from fedtiny.report.attention import attention
 from fedtiny.report.changes import changes
 from fedtiny.report.fleet import computers, fleet
-from fedtiny.report.html import grid, paragraph, section, table
+from fedtiny.report.html import grid, paragraph, section, table, text
 from fedtiny.report.machines import machines
 from fedtiny.report.numbers import counted
 from fedtiny.report.release import gate_table, training_figure
@@ -35,7 +34,7 @@ def render_report(report: Mapping[str, Any]) -> str:
         The document's text, to be written as UTF-8.
     """
     title = str(report.get("title") or "Fleet report")
-    body = [f"<header><h1>{escape(title)}</h1>", paragraph(" · ".join(_about(report)), "about")]
+    body = [f"<header><h1>{text(title)}</h1>", paragraph(" · ".join(_about(report)), "about")]
     judged = as_dict(report, "evaluation")
     if judged:
         body.append(evaluation.verdict(judged))
@@ -65,7 +64,7 @@ def render_report(report: Mapping[str, Any]) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{CSS}</style></head>\n<body><main>\n"
+        f"<title>{text(title)}</title><style>{CSS}</style></head>\n<body><main>\n"
         + "\n".join(body)
         + "\n</main></body></html>\n"
     )
