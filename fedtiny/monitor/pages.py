@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from fedtiny.monitor import words
 from fedtiny.monitor.rows import Cell, Column, Row, heading, table_row
-from fedtiny.monitor.view import DeviceView, Entry, FleetView, RoundView, plain
+from fedtiny.monitor.view import DeviceView, Entry, FleetView, RoundView
+from fedtiny.plain import plain
 
 STATE_STYLES = {"online": "green", "offline": "red"}
 LOG_STYLES = {"": "", "alarm": "red", "trouble": "yellow"}
