@@ -20,6 +20,7 @@ from fedtiny.errors import ConfigError, ProtocolError, ReleaseError, StorageErro
 from fedtiny.exposition.coordinator import COORDINATOR
 from fedtiny.exposition.coordinator_snapshot import CoordinatorSnapshot, DeviceState, take_snapshot
 from fedtiny.exposition.latest import Latest
+from fedtiny.exposition.ledger_disk import LedgerDisk
 from fedtiny.exposition.server import exposed
 from fedtiny.federation.rounds import State, Watching
 from fedtiny.federation.strategies import strategy
@@ -111,9 +112,9 @@ class Coordinator:
         try:
             while not stop.is_set():
                 self._notifier.alive()
-                self._take(self._gather())
-                if self._latest is not None:
+                if self._latest is not None:  # before what may fail: a full disk must not hide the fleet
                     self._latest.offer(self._snapshot)
+                self._take(self._gather())
                 if not self._online and time.monotonic() >= self._listening_from:
                     self._appear()
                 if self._desk.work():
@@ -180,7 +181,7 @@ class Coordinator:
             status = codec.decode(DeviceStatus, event.payload)
             if status.device != topic.device:
                 raise RefusedError("foreign", "the status names another device than its topic")
-            self._devices[topic.device] = DeviceState.of(status)
+            self._devices[topic.device] = DeviceState.of(status, time.monotonic())
             self._unsaved[topic.device] = status.model_dump_json()
             self._history.take_status(status)
             self._take_seat(status)
@@ -333,7 +334,8 @@ def run_coordinator(config: Config, release_path: Path | None, stop: threading.E
     """Run the coordinator of ``config.fleet`` until ``stop``; ``release_path``: its release, where it is a new one."""
     release = None if release_path is None else Release.open(release_path)
     folder = config.state_folder("coordinator")
-    with locked(folder), exposed(config.metrics, COORDINATOR) as latest:
+    disk = LedgerDisk(folder)
+    with locked(folder), exposed(config.metrics, COORDINATOR, {"fleet": config.fleet}, disk) as latest:
         ledger = Ledger(folder)
         try:
             coordinator: Coordinator | None = Coordinator(config, release, ledger, latest)
@@ -342,8 +344,10 @@ def run_coordinator(config: Config, release_path: Path | None, stop: threading.E
                     coordinator = coordinator or Coordinator(config, None, ledger, latest)
                     coordinator.run(stop)
                 except (StorageError, TransportError) as error:
+                    disk.errors += isinstance(error, StorageError)
                     log.error("%s; nothing is lost: going on from the ledger in %.0f s", error, RETRY_S)
                     coordinator = None
+                    Notifier().alive()  # it is: a restart would find the same disk
                     stop.wait(RETRY_S)
         finally:
             ledger.close()

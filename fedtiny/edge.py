@@ -604,7 +604,6 @@ class Agent:
 
     def _snapshot(self) -> AgentSnapshot:
         return AgentSnapshot(
-            fleet=self._config.fleet,
             status=self._status("online"),
             online=self._online,
             last=self._last,
@@ -674,8 +673,9 @@ def check_channels(recording: Recording, manifest: Manifest) -> None:
 
 def run_agent(config: Config, source: Source, run: Run, stop: threading.Event) -> None:
     """Run the agent of ``config.device`` in its own state folder until ``stop``."""
+    labels = {"fleet": config.fleet, "device": config.device or "device"}
     try:
-        with locked(config.state_folder(config.device or "device")), exposed(config.metrics, AGENT) as latest:
+        with locked(config.state_folder(labels["device"])), exposed(config.metrics, AGENT, labels, None) as latest:
             Agent(config, source, run, latest).run(stop)
     finally:
         source.close()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TEMPERATURES = ("class/thermal/thermal_zone*/temp", "class/hwmon/hwmon*/temp*_input")
+SHARE_S = 30.0  # shortest span that a share of CPU time is taken over
 THROTTLED = "devices/platform/soc*/soc*:firmware/get_throttled"
 # Bits of the Raspberry Pi firmware's answer (its documentation of vcgencmd get_throttled): now, and from 16 since boot.
 TROUBLES = ("under-voltage", "frequency capped", "throttled", "soft temperature limit")
@@ -19,8 +20,9 @@ TROUBLES = ("under-voltage", "frequency capped", "throttled", "soft temperature 
 class Health:
     """One measurement; None is not known. MB are 10^6 bytes.
 
-    cpu_share: of one core, since the measurement before. temperature_c: the hottest sensor, degrees Celsius.
-    throttled_now, throttled_since_boot: which of ``TROUBLES``. state_bytes: content of the state folder.
+    cpu_share: of one core, over the last span of ``SHARE_S`` or more that has ended. temperature_c: the hottest
+    sensor, degrees Celsius. throttled_now, throttled_since_boot: which of ``TROUBLES``. state_bytes: content of the
+    state folder.
     """
 
     cpu_share: float
@@ -36,30 +38,38 @@ class Health:
 class HealthMeter:
     """Measures this process and the disk under ``folder``; ``proc`` and ``sys`` are where the kernel's files stand."""
 
-    def __init__(self, folder: Path, *, proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> None:
-        self._folder, self._status = folder, proc / "self/status"
+    def __init__(
+        self, folder: Path, *, proc: Path = Path("/proc"), sys: Path = Path("/sys"), share_s: float = SHARE_S
+    ) -> None:
+        self._folder, self._status, self._share_s = folder, proc / "self/status", share_s
         self._temperatures = [path for pattern in TEMPERATURES for path in sys.glob(pattern)]
         self._throttled = next(iter(sys.glob(THROTTLED)), None)
         self._wall, self._cpu = time.monotonic(), time.process_time()
+        self._share: float | None = None
 
     def measure(self) -> Health:
         """Measure now; takes about a quarter of a millisecond, and 10 us for each file in the state folder."""
-        wall, cpu = time.monotonic(), time.process_time()
-        share = (cpu - self._cpu) / max(wall - self._wall, 1e-3)
-        self._wall, self._cpu = wall, cpu
         rss, peak = memory_mb(self._status)
         hot = [found / 1000 for path in self._temperatures if (found := _integer(path)) is not None]
         bits = _integer(self._throttled, 16) if self._throttled else None
         return Health(
-            cpu_share=share,
+            cpu_share=self._cpu_share(),
             rss_mb=rss,
             peak_rss_mb=peak,
             temperature_c=max(hot, default=None),
             throttled_now=None if bits is None else _troubles(bits),
             throttled_since_boot=None if bits is None else _troubles(bits >> 16),
-            disk_free_bytes=_disk_free(self._folder),
-            state_bytes=sum(_sizes(self._folder)),
+            disk_free_bytes=disk_free(self._folder),
+            state_bytes=folder_bytes(self._folder),
         )
+
+    def _cpu_share(self) -> float:
+        """However often and by whomever it is asked for: the span does not begin anew with each question."""
+        wall, cpu = time.monotonic(), time.process_time()
+        if self._share is None or wall - self._wall >= self._share_s:
+            self._share = (cpu - self._cpu) / max(wall - self._wall, 1e-3)
+            self._wall, self._cpu = wall, cpu
+        return self._share
 
 
 def memory_mb(status: Path = Path("/proc/self/status")) -> tuple[float | None, float | None]:
@@ -83,7 +93,8 @@ def _troubles(bits: int) -> tuple[str, ...]:
     return tuple(trouble for bit, trouble in enumerate(TROUBLES) if bits >> bit & 1)
 
 
-def _disk_free(folder: Path) -> int | None:
+def disk_free(folder: Path) -> int | None:
+    """Bytes that are free on the disk of ``folder``; None where the system does not tell."""
     try:
         found = os.statvfs(folder)
     except OSError:
@@ -91,8 +102,12 @@ def _disk_free(folder: Path) -> int | None:
     return found.f_bavail * found.f_frsize
 
 
+def folder_bytes(folder: Path) -> int:
+    """Bytes of all files below ``folder``; those that vanish meanwhile are left out."""
+    return sum(_sizes(folder))
+
+
 def _sizes(folder: Path) -> Iterator[int]:
-    """Sizes of all files below ``folder``; those that vanish meanwhile are left out."""
     try:
         with os.scandir(folder) as entries:
             for entry in entries:

@@ -84,7 +84,7 @@ def test_what_is_mounted_and_built_is_there():
 def test_prometheus_and_grafana_look_for_services():
     jobs = yaml.safe_load((BROKER / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
     targets = {target for job in jobs for config in job["static_configs"] for target in config["targets"]}
-    assert targets <= {"coordinator:9464", *(f"{agent}:9465" for agent in AGENTS)}
+    assert targets == {"coordinator:9464", *(f"{agent}:9465" for agent in AGENTS)}
     [data] = yaml.safe_load((BROKER / "grafana/provisioning/datasources/prometheus.yml").read_text())["datasources"]
     assert data["url"] == "http://prometheus:9090"
 

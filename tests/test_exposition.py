@@ -14,6 +14,7 @@ from fedtiny.exposition.agent_snapshot import AgentSnapshot
 from fedtiny.exposition.coordinator import COORDINATOR
 from fedtiny.exposition.coordinator_snapshot import CoordinatorSnapshot, DeviceState
 from fedtiny.exposition.latest import Latest
+from fedtiny.exposition.ledger_disk import LedgerDisk
 from fedtiny.exposition.server import exposed
 from fedtiny.ledger import RoundRow
 from fedtiny.model.watch import Finding
@@ -25,18 +26,17 @@ DAY = "2026-01-01T00:00:00+00:00"
 
 def agent(**status) -> AgentSnapshot:
     status = DeviceStatus(device="pump-07", state="online", **status)
-    return AgentSnapshot("plant", status, True, Finding("normal", "0", 2.0, 3.0, 4.0), 1e9, 0.5, 3, 7)
+    return AgentSnapshot(status, True, Finding("normal", "0", 2.0, 3.0, 4.0), 1e9, 0.5, 3, 7)
 
 
-def fleet(devices, tmp_path, **changes) -> CoordinatorSnapshot:
+def fleet(devices, **changes) -> CoordinatorSnapshot:
     fields = {
-        "fleet": "plant",
         "strategy": "fedavg",
         "mode": "rounds",
         "base": Base(release_id=RELEASE, revision=2),
         "pinned": False,
         "online": True,
-        "devices": {name: DeviceState.of(status) for name, status in devices.items()},
+        "devices": {name: DeviceState.of(status, 0.0) for name, status in devices.items()},
         "quarantined": 1,
         "blocked": 2,
         "round_number": 3,
@@ -46,27 +46,31 @@ def fleet(devices, tmp_path, **changes) -> CoordinatorSnapshot:
         "closed": RoundRow(
             number=2, release_id=RELEASE, revision=1, strategy="fedavg", opened_utc=DAY, deadline_s=60.0
         ),
+        "fruitless": 3,
         "round_seconds": 1.5,
         "fates": {"used": 5},
         "rejected": {"late": 6},
         "bytes_up": 7,
         "bytes_down": 8,
-        "folder": tmp_path,
     }
     return CoordinatorSnapshot(**fields | changes)
 
 
 @pytest.fixture
 def served(unused_tcp_port):
-    """A function: serve a table whose loop gives a snapshot, and return what one scrape brings, by name and labels."""
+    """A function: serve a table, and return what one scrape brings, by name and labels.
 
-    def scrape(table, snapshot):
-        with exposed(Metrics(port=unused_tcp_port), table) as latest:
+    The loop gives ``snapshot``; where that is None, it never comes round.
+    """
+
+    def scrape(table, snapshot, common, ground=None):
+        with exposed(Metrics(port=unused_tcp_port), table, common, ground) as latest:
             done = threading.Event()
 
             def loop():
                 while not done.wait(0.001):
-                    latest.offer(lambda: snapshot)
+                    if snapshot is not None:
+                        latest.offer(lambda: snapshot)
 
             worker = threading.Thread(target=loop)
             worker.start()
@@ -112,8 +116,8 @@ def test_an_agent_shows_what_it_knows_and_leaves_out_what_it_does_not(served):
             peak_rss_mb=70.0,
             health=HealthReport(throttled_now=("throttled",), backlog=9),
         ),
+        whose := {"fleet": "plant", "device": "pump-07"},
     )
-    whose = {"fleet": "plant", "device": "pump-07"}
 
     def value(name, **labels):
         (found,) = of(samples, name, **whose, **labels).values()
@@ -146,8 +150,7 @@ def test_the_coordinator_shows_the_fleet_and_three_figures_a_device(served, tmp_
         "b": DeviceStatus(device="b", state="online", phase="learning", base=before, alarms={"machine": "raised"}),
         "c": DeviceStatus(device="c", state="offline", alarms={"sensor": "raised", "anything": "raised"}),
     }
-    (tmp_path / "ledger.sqlite").write_bytes(b"12345")
-    samples = served(COORDINATOR, fleet(devices, tmp_path))
+    samples = served(COORDINATOR, fleet(devices), {"fleet": "plant"}, LedgerDisk(tmp_path))
     figures = {name: value for (name, labels), value in samples.items() if labels == {("fleet", "plant")}}
     assert figures["fedtiny_coordinator_devices"] == 3
     assert figures["fedtiny_coordinator_devices_online"] == 2
@@ -155,7 +158,7 @@ def test_the_coordinator_shows_the_fleet_and_three_figures_a_device(served, tmp_
     assert figures["fedtiny_coordinator_devices_learning"] == 1
     assert figures["fedtiny_coordinator_devices_behind"] == 1
     assert figures["fedtiny_coordinator_round_duration_seconds"] == 1.5
-    assert figures["fedtiny_coordinator_ledger_bytes"] == 5
+    assert figures["fedtiny_coordinator_rounds_without_head"] == 3
     assert "fedtiny_coordinator_round_loss_after" not in figures
     assert of(samples, "fedtiny_coordinator_updates_total", fate="used") == {(("fleet", "plant"),): 5}
     assert of(samples, "fedtiny_coordinator_alarms_unacknowledged", fleet="plant") == {
@@ -178,9 +181,37 @@ def test_the_coordinator_shows_the_fleet_and_three_figures_a_device(served, tmp_
     }
 
 
+def test_a_coordinator_that_never_gets_to_work_shows_its_disk_its_errors_and_since_when(served, tmp_path, monkeypatch):
+    monkeypatch.setattr("fedtiny.exposition.server.PATIENCE_S", 0.05)
+    (tmp_path / "objects").mkdir()
+    (tmp_path / "ledger.sqlite").write_bytes(b"12345")
+    (tmp_path / "objects" / "release").write_bytes(b"123")
+    samples = served(COORDINATOR, None, {"fleet": "plant"}, LedgerDisk(tmp_path, errors=4))
+    figures = {name: value for (name, labels), value in samples.items() if labels == {("fleet", "plant")}}
+    assert figures.pop("fedtiny_coordinator_snapshot_age_seconds") >= 0.05
+    assert figures.pop("fedtiny_coordinator_disk_free_bytes") > 0
+    assert figures == {"fedtiny_coordinator_ledger_bytes": 8, "fedtiny_coordinator_storage_errors_total": 4}
+
+
+def test_a_disk_that_says_nothing_spoils_no_scrape(served, tmp_path, monkeypatch):
+    monkeypatch.setattr("fedtiny.exposition.server.PATIENCE_S", 0.05)
+    samples = served(COORDINATOR, None, {"fleet": "plant"}, LedgerDisk(tmp_path / "gone"))
+    assert not of(samples, "fedtiny_coordinator_disk_free_bytes")
+    assert of(samples, "fedtiny_coordinator_ledger_bytes") == {(("fleet", "plant"),): 0}
+
+
+def test_a_device_that_was_not_heard_for_five_minutes_is_away_whatever_the_broker_has_retained():
+    said = DeviceState.of(DeviceStatus(device="a", state="online"), 1000.0)
+    assert said.at(1299.0).online
+    assert not said.at(1301.0).online
+    assert not DeviceState.of(DeviceStatus(device="a", state="offline"), 1000.0).at(1000.0).online
+
+
 def test_a_loop_that_hangs_shows_its_last_figures_and_their_age():
     latest = Latest()
-    assert latest.ask(0.01) is None
+    nothing, age = latest.ask(0.01)
+    assert nothing is None
+    assert age >= 0.01
     latest.offer(lambda: "asked for before, answered late")
     old = latest.ask(0.05)
     assert old[0] == "asked for before, answered late"
@@ -202,13 +233,13 @@ def test_nobody_who_asks_means_no_snapshot():
 def test_a_port_in_use_is_one_clear_error(unused_tcp_port):
     with socket.create_server(("127.0.0.1", unused_tcp_port)):
         words = rf"metrics\.port: cannot listen on 127\.0\.0\.1:{unused_tcp_port}: Address already in use"
-        with pytest.raises(ConfigError, match=words), exposed(Metrics(port=unused_tcp_port), AGENT):
+        with pytest.raises(ConfigError, match=words), exposed(Metrics(port=unused_tcp_port), AGENT, {}, None):
             pass
 
 
 def test_without_the_library_the_error_says_what_to_install(monkeypatch, unused_tcp_port):
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(ConfigError, match=r"pip install 'fedtiny\[metrics\]'"):
-        exposed(Metrics(port=unused_tcp_port), AGENT).__enter__()
-    with exposed(Metrics(), AGENT) as latest:
+        exposed(Metrics(port=unused_tcp_port), AGENT, {}, None).__enter__()
+    with exposed(Metrics(), AGENT, {}, None) as latest:
         assert latest is None

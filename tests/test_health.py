@@ -53,7 +53,7 @@ def test_a_system_that_tells_nothing(meter):
 
 
 def test_this_process(tmp_path):
-    meter = HealthMeter(tmp_path)
+    meter = HealthMeter(tmp_path, share_s=0.0)
     until = time.process_time() + 0.05
     while time.process_time() < until:
         pass
@@ -62,3 +62,11 @@ def test_this_process(tmp_path):
     assert 5 < busy.rss_mb <= busy.peak_rss_mb
     subprocess.run([sys.executable, "-c", ""], check=True)  # another process works, this one waits
     assert meter.measure().cpu_share < busy.cpu_share
+
+
+def test_who_looks_more_often_does_not_shorten_the_span_of_the_cpu_share(tmp_path):
+    meter = HealthMeter(tmp_path)
+    first = meter.measure().cpu_share
+    until = time.process_time() + 0.02
+    while time.process_time() < until:
+        assert meter.measure().cpu_share == first

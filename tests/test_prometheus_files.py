@@ -17,7 +17,8 @@ from fedtiny.exposition.page import refreshed
 ROOT = Path(__file__).parents[1]
 RULES, RULE_TESTS = (ROOT / "broker" / "prometheus" / name for name in ("alerts.yml", "alerts.test.yml"))
 BOARD = ROOT / "broker" / "grafana" / "fedtiny.json"
-NAMES = {one.exposed_name for table in (AGENT, COORDINATOR) for one in table.series} | {AGENT.age, COORDINATOR.age}
+SERIES = [*AGENT.series, *AGENT.always, *COORDINATOR.series, *COORDINATOR.always]
+NAMES = {one.exposed_name for one in SERIES} | {AGENT.age, COORDINATOR.age}
 
 
 @pytest.fixture
@@ -47,9 +48,8 @@ def test_every_metric_that_is_asked_for_exists(path):
 
 
 def test_names_follow_the_conventions():
-    series = [one for table in (AGENT, COORDINATOR) for one in table.series]
-    assert len(NAMES) == len(series) + 2
-    for one in series:
+    assert len(NAMES) == len(SERIES) + 2
+    for one in SERIES:
         assert re.fullmatch(r"fedtiny_[a-z_]+[a-z]", one.name)
         assert not one.name.endswith("_total")
         assert one.help.endswith(".")

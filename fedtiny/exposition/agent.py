@@ -38,8 +38,7 @@ def _megabytes(value: float | None) -> float | None:
     return None if value is None else value * 1e6
 
 
-AGENT = Table(
-    common={"fleet": lambda agent: agent.fleet, "device": lambda agent: agent.status.device},
+AGENT: Table[AgentSnapshot, None] = Table(
     age="fedtiny_agent_snapshot_age_seconds",
     series=(
         gauge(

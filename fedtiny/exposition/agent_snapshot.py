@@ -15,7 +15,6 @@ class AgentSnapshot:
     updates: that the broker has taken. busy_s and updates count from the start of the process.
     """
 
-    fleet: str
     status: DeviceStatus
     online: bool
     last: Finding | None

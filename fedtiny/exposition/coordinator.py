@@ -3,13 +3,13 @@
 Of a single device there are three figures and no more, whatever it says of itself: a thousand devices are 3,000 series.
 """
 
-import os
 from collections.abc import Callable
 from functools import partial
 from typing import get_args
 
 from fedtiny import __version__
-from fedtiny.exposition.coordinator_snapshot import CoordinatorSnapshot, DeviceState
+from fedtiny.exposition.coordinator_snapshot import FRUITLESS, CoordinatorSnapshot, DeviceState
+from fedtiny.exposition.ledger_disk import LEDGER_DISK
 from fedtiny.exposition.series import Series, Table, Values, by_name
 from fedtiny.ledger import RoundRow
 from fedtiny.protocol.messages import AlarmKind
@@ -37,17 +37,7 @@ def _of_closed(read: Callable[[RoundRow], float | None]) -> Callable[[Coordinato
     return lambda fleet: read(fleet.closed) if fleet.closed else None
 
 
-def _ledger_bytes(fleet: CoordinatorSnapshot) -> float:
-    return sum(file.stat().st_size for file in fleet.folder.glob("ledger.sqlite*"))
-
-
-def _disk_free(fleet: CoordinatorSnapshot) -> float:
-    found = os.statvfs(fleet.folder)
-    return found.f_bavail * found.f_frsize
-
-
 COORDINATOR = Table(
-    common={"fleet": lambda fleet: fleet.fleet},
     age="fedtiny_coordinator_snapshot_age_seconds",
     series=(
         gauge(
@@ -122,8 +112,13 @@ COORDINATOR = Table(
         gauge("fedtiny_coordinator_round_open", "1 while a round is open.", lambda fleet: fleet.round_open),
         gauge(
             "fedtiny_coordinator_round_wanted",
-            "1 while enough devices are ready for a round and one is open or would be.",
+            "1 while enough devices are ready for a round and one is open or would be, and no pause is kept.",
             lambda fleet: fleet.wanted,
+        ),
+        gauge(
+            "fedtiny_coordinator_rounds_without_head",
+            f"Rounds in a row, up to {FRUITLESS}, that closed without a head: the last ones.",
+            lambda fleet: fleet.fruitless,
         ),
         gauge(
             "fedtiny_coordinator_round_updates_waiting",
@@ -168,11 +163,9 @@ COORDINATOR = Table(
             lambda fleet: fleet.bytes_down,
         ),
         counter("fedtiny_coordinator_sent_bytes", "Topics and payloads sent.", lambda fleet: fleet.bytes_up),
-        gauge("fedtiny_coordinator_ledger_bytes", "The ledger's database with its log.", _ledger_bytes),
-        gauge("fedtiny_coordinator_disk_free_bytes", "Free on the disk of the ledger.", _disk_free),
         gauge(
             "fedtiny_device_up",
-            "1 while the device is online.",
+            "1 while the device is online: it says so, and has said something within 5 minutes.",
             _each(lambda fleet, device: device.online),
             ("device",),
         ),
@@ -189,4 +182,5 @@ COORDINATOR = Table(
             ("device",),
         ),
     ),
+    always=LEDGER_DISK,
 )

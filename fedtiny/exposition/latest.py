@@ -20,7 +20,7 @@ class Latest(Generic[T]):
         self._asked = False
         self._count = 0
         self._snapshot: T | None = None
-        self._at = 0.0
+        self._at = time.monotonic()
 
     def offer(self, make: Callable[[], T]) -> None:
         """The loop's turn: give a snapshot where somebody waits for one."""
@@ -33,10 +33,13 @@ class Latest(Generic[T]):
             self._count += 1
             self._changed.notify_all()
 
-    def ask(self, timeout_s: float) -> tuple[T, float] | None:
-        """(snapshot, its age in seconds): a new one, or the last one where the loop does not come round in time."""
+    def ask(self, timeout_s: float) -> tuple[T | None, float]:
+        """(snapshot, its age in seconds): a new one, or the last one where the loop does not come round in time.
+
+        None before the first; the age is counted from the beginning then.
+        """
         with self._changed:
             before = self._count
             self._asked = True
             self._changed.wait_for(lambda: self._count != before, timeout_s)
-            return None if self._snapshot is None else (self._snapshot, time.monotonic() - self._at)
+            return self._snapshot, time.monotonic() - self._at

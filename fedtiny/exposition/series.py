@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
 T = TypeVar("T")
+G = TypeVar("G")
 Values = Mapping[tuple[str, ...], float]
-AGE = "Seconds since these figures were taken. It grows where the process hangs."
+AGE = (
+    "Seconds since these figures were taken, or since the start where none could be. It grows where the process hangs."
+)
 
 
 @dataclass(frozen=True)
@@ -39,20 +42,21 @@ class Series(Generic[T]):
 
 
 @dataclass(frozen=True)
-class Table(Generic[T]):
-    """All metrics of one process. ``common``: labels that every one of them has, read from the snapshot.
+class Table(Generic[T, G]):
+    """All metrics of one process: ``series`` are read from a snapshot, ``always`` from what is there before the first.
 
     age: name of the gauge that says how old the snapshot is, in seconds.
     """
 
-    common: Mapping[str, Callable[[T], str]]
     age: str
     series: tuple[Series[T], ...]
+    always: tuple[Series[G], ...] = ()
 
     def markdown(self) -> str:
         """As a table for people."""
         age = (self.age, "gauge", "", AGE)
-        rows = [(one.exposed_name, one.kind, ", ".join(one.labels), one.help) for one in self.series]
+        every: list[Series[T] | Series[G]] = [*self.series, *self.always]
+        rows = [(one.exposed_name, one.kind, ", ".join(one.labels), one.help) for one in every]
         lines = [f"| `{name}` | {kind} | {labels} | {text} |" for name, kind, labels, text in (*rows, age)]
         return "\n".join(["| Metric | Kind | Labels | What |", "| --- | --- | --- | --- |", *lines])
 

@@ -173,11 +173,10 @@ class Rounds:
         able = set(self._able())
         return able if self.invited is None else able & self.invited
 
-    @property
-    def wanted(self) -> bool:
-        """Whether enough devices are ready, and a round is open or would be."""
+    def wanted(self, now: float) -> bool:
+        """Whether enough devices are ready, and a round is open or would be; not while the pause after one lasts."""
         enough = len(self.ready) >= max(self.rules.devices, self.rules.quorum)
-        return enough and (self.state is State.OPEN or not (self.pinned or self._spent()))
+        return enough and now >= self._not_before and (self.state is State.OPEN or not (self.pinned or self._spent()))
 
     def _spent(self) -> bool:
         """Whether there were rounds enough on the data at hand."""

@@ -207,7 +207,17 @@ def test_a_pause_and_the_number_of_rounds_are_kept():
     rounds.close(base(1), 5)
     rounds.device("a", Watching(base(1)))
     assert rounds.due(1e9) is None
-    assert not rounds.wanted
+    assert not rounds.wanted(1e9)
+
+
+@pytest.mark.parametrize("mode", ["rounds", "buffered"])
+def test_nothing_is_wanted_while_the_pause_lasts(mode):
+    rounds = watched(Rules(mode=mode, pause_s=7200), "a")
+    assert rounds.wanted(0)
+    rounds.open(0)
+    rounds.close(None, 1)
+    assert not rounds.wanted(7200.9)
+    assert rounds.wanted(7201)
 
 
 def test_a_resumed_round_hears_who_is_there_before_it_calls_itself_complete():
@@ -309,14 +319,14 @@ def test_nothing_opens_while_the_head_is_pinned():
     rounds = watched(Rules(), "a")
     rounds.pinned = True
     assert rounds.due(1e9) is None
-    assert not rounds.wanted
+    assert not rounds.wanted(1e9)
     rounds.pinned = False
     assert rounds.due(1e9) is Step.OPEN
-    assert rounds.wanted
+    assert rounds.wanted(1e9)
     rounds.open(0)
-    assert rounds.wanted
+    assert rounds.wanted(1e9)
     rounds.device("a", None)
-    assert not rounds.wanted
+    assert not rounds.wanted(1e9)
 
 
 def test_a_buffer_that_does_not_fill_is_emptied_at_the_deadline_so_that_all_are_asked_again():
