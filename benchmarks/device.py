@@ -12,7 +12,6 @@ other processors. The memory of the thesis's training worker is published, not f
 ``benchmarks/results/device.json``; ``--quick`` prints a part of it and writes nothing. Needs no data.
 """
 
-import argparse
 import json
 import os
 import statistics
@@ -22,7 +21,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import device_agent, soak
+from benchmarks import device_agent, program, soak
 from benchmarks.common import Floor, write_results
 
 RUNTIMES = ("litert", "tflite")
@@ -124,11 +123,8 @@ def _process(module: str, *arguments: object) -> str:
     return done.stdout
 
 
-def main() -> None:
+def main(*, quick: bool) -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true", help="fewer turns, one agent; nothing is written")
-    quick = parser.parse_args().quick
     os.environ |= {"OPENBLAS_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     with tempfile.TemporaryDirectory() as folder:
         found = measure(Path(folder), quick=quick)
@@ -139,7 +135,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit("interrupted")
+    program.run(main, __doc__, quick="fewer turns, one agent; nothing is written")

@@ -53,7 +53,8 @@ def start_of_parts(release: Path, runtime: str, repeats: int) -> dict[str, float
     for _ in range(repeats + 1):  # the first one warms the caches
         began = time.time()
         command = [sys.executable, "-c", _PARTS_CODE, str(release), runtime]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=soak.environment(optimise=False))
+        environment = soak.environment(optimise=False)
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment, start_new_session=True)
         *times, peak_kb = json.loads(done.stdout)
         rows.append([*(1e3 * (b - a) for a, b in pairwise([began, *times])), peak_kb * 1024 / 1e6])
     return dict(zip((*PARTS, "peak_rss_mb"), map(statistics.median, zip(*rows[1:], strict=True)), strict=True))

@@ -1,10 +1,10 @@
 """How many devices does one coordinator carry? 100, 1,000 and 5,000 of them over a real broker, answering at once.
 
 The devices are light (``benchmarks.swarm``): a connection each, the messages of an agent, no model. Coordinator and
-broker are the real ones. A delta is 20 kB, and every device sends it in the instant in which the round opens. Taken for
-each round: how long after the last update was sent the new head had come to every device; where the time goes; CPU and
-memory of coordinator and broker. After the last round every update that the broker has acknowledged is looked up in the
-ledger by its digest. Devices, broker and coordinator share the cores of one machine. Run it with
+broker are the real ones. A delta is 20 kB, and every device sends it as soon as the round comes to it. Taken for each
+round: how long sending took; how long after the last update was sent the new head had come to every device; where the
+time goes; CPU and memory of coordinator and broker. After the last round every update that the broker has acknowledged
+is looked up in the ledger by its digest. Devices, broker and coordinator share the cores of one machine. Run it with
 ``python -m benchmarks.scale``, or with ``--quick`` for two small fleets and nothing written.
 """
 
@@ -15,17 +15,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import pairwise
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 
-from benchmarks import mosquitto
+from benchmarks import mosquitto, program
 from benchmarks.common import Floor, spread, write_results
 from benchmarks.meter import Meter
 from benchmarks.mosquitto import Mosquitto
@@ -40,7 +40,8 @@ BANDS, HIDDEN = 150, [64, 16, 64]  # of two channels: a head of 300 outputs from
 PROCESSES = 2  # of devices
 PAUSE_S = 0.5
 WITHIN_S = 300.0  # for all devices to connect, and for a round
-AFTER_UPLOAD_S, BYTES_A_DEVICE = 2.0, 2000.0  # asked for, at 1,000 devices; of the coordinator's memory beyond that
+AFTER_UPLOAD_S = 2.0  # asked for, at 1,000 devices
+BYTES_A_DEVICE = 2000.0  # of the coordinator's memory: our own bound for "does not grow with the devices"
 STEPS = ("uploads", "intake", "head", "delivery")
 GROUPS = ("coordinator", "broker", "devices")
 
@@ -66,7 +67,7 @@ FULL = (
     Case(100, strategy="ridge", rounds=6),
     Case(1000, strategy="ridge", rounds=3),
 )
-QUICK = (Case(100, rounds=4), Case(500, rounds=4))
+QUICK = (Case(100, rounds=3), Case(300, rounds=3))
 
 
 @dataclass(frozen=True)
@@ -122,13 +123,22 @@ class Run:
         until, said = time.monotonic() + WITHIN_S, dict[Connection, Any]()
         while len(said) < len(self._pipes):
             waiting = [pipe for pipe in self._pipes if pipe not in said]
-            for pipe in wait(waiting, timeout=max(0.0, until - time.monotonic())):
+            speaking = wait(waiting, timeout=min(1.0, max(0.0, until - time.monotonic())))
+            for pipe in speaking:
                 assert isinstance(pipe, Connection)
-                with suppress(EOFError):
+                try:
                     said[pipe] = pipe.recv()
-            if time.monotonic() > until or self._process.poll() is not None:
-                sys.exit(f"{self._case}: nothing goes on; the coordinator said: {self._log.read_text()[-2000:]}")
+                except (EOFError, ConnectionError):
+                    self._give_up("a process of devices has ended")
+            if not speaking and self._process.poll() is not None:
+                self._give_up("the coordinator has ended")
+            if not speaking and time.monotonic() > until:
+                self._give_up(f"nothing has come in {WITHIN_S:.0f} s")
         return list(said.values())
+
+    def _give_up(self, why: str) -> NoReturn:
+        last = self._log.read_text(errors="replace").strip().splitlines()[-1:] or ["nothing"]
+        sys.exit(f"{self._case.devices} devices: {why}; the coordinator's last words: {last[0]}")
 
     def instant(self, words: str) -> float:
         """When the log says ``words``, s of time.monotonic()."""
@@ -199,24 +209,19 @@ def _round(run: Run, shares: list[Seen], number: int) -> Round:
 
 
 def slopes(cases: list[dict[str, Any]]) -> dict[str, float]:
-    """What one device more costs on the embedded broker, by least squares over the fleets of the default strategy.
-
-    Memory only over those of 1,000 and more, where there are two: they fill the coordinator's bounded buffers.
-    """
+    """What one device more costs on the embedded broker, by least squares over the fleets of the default strategy."""
     same = [one for one in cases if (one["broker"], one["strategy"], one["screening"]) == ("embedded", "fedavg", True)]
-    large = [one for one in same if one["devices"] >= 1000]
-    large = large if len(large) > 1 else same
 
-    def slope(values: list[float], fleets: list[dict[str, Any]] = same) -> float:
-        return float(np.polyfit([one["devices"] for one in fleets], values, 1)[0])
+    def slope(values: list[float]) -> float:
+        return float(np.polyfit([one["devices"] for one in same], values, 1)[0])
 
     return {
         "round_ms": 1e3 * slope([one["round_s"]["median"] for one in same]),
         "after_last_upload_ms": 1e3 * slope([one["after_last_upload_s"]["median"] for one in same]),
         "coordinator_cpu_ms": 1e3 * slope([one["cpu_s_a_round"]["coordinator"] for one in same]),
         "broker_cpu_ms": 1e3 * slope([one["cpu_s_a_round"]["broker"] for one in same]),
-        "coordinator_bytes": 1e6 * slope([one["memory"]["coordinator"]["peak_rss_mb"] for one in large], large),
-        "broker_bytes": 1e6 * slope([one["memory"]["broker"]["peak_rss_mb"] for one in large], large),
+        "coordinator_bytes": 1e6 * slope([one["memory"]["coordinator"]["peak_rss_mb"] for one in same]),
+        "broker_bytes": 1e6 * slope([one["memory"]["broker"]["peak_rss_mb"] for one in same]),
     }
 
 
@@ -233,9 +238,9 @@ def floors(cases: list[dict[str, Any]], a_device: dict[str, float]) -> list[Floo
         if one["devices"] == 1000 and one["strategy"] == "fedavg" and one["screening"]
     ]
     found.append(Floor("acknowledged updates that the ledger lacks", sum(one["missing"] for one in cases), 0))
-    if max(one["devices"] for one in cases) > 1000:
-        memory = a_device["coordinator_bytes"]
-        found.append(Floor("beyond 1,000, the coordinator's memory for one device more", memory, BYTES_A_DEVICE, "B"))
+    if max(one["devices"] for one in cases) > 1000:  # of small fleets the slope is noise
+        what = "the coordinator's peak memory for one device more (no growth was asked for; the bound is ours)"
+        found.append(Floor(what, a_device["coordinator_bytes"], BYTES_A_DEVICE, "B"))
     return found
 
 
@@ -250,10 +255,9 @@ def _many_files() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def main() -> None:
+def main(*, quick: bool) -> None:
     """Train a release with a wide head, measure, print and write the figures."""
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
-    quick = "--quick" in sys.argv[1:]
     cases: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name, _many_files():
         release = train_release(Path(name), signal={"bands": BANDS}, train={"hidden": HIDDEN, "epochs": 3})
@@ -270,8 +274,6 @@ def main() -> None:
         print(floor)
     if not quick:
         print(write_results("scale", {"cases": cases, "a_device_more": a_device, "processes": PROCESSES}, promised))
-    if not all(floor.met for floor in promised):
-        sys.exit("SHORT: see above")
 
 
 def _line(one: dict[str, Any]) -> str:
@@ -285,10 +287,11 @@ def _line(one: dict[str, Any]) -> str:
     timed = (
         f"round {one['round_s']['median']:.2f} s, after the last upload {one['after_last_upload_s']['median']:.2f} s"
     )
-    lost = f"{one['missing']} of {one['acknowledged']} missing; {one['thrown_out']} thrown out"
+    updates = f"{one['acknowledged']} of {one['devices'] * one['rounds']} acknowledged"
+    lost = f"{updates}, {one['missing']} missing; {one['thrown_out']} thrown out"
     lost += f", {one['subscriptions_refused']} subscriptions refused"
     return f"{what}: {timed} ({steps}); cores: {cores}; {memory}; {lost}"
 
 
 if __name__ == "__main__":
-    main()
+    program.run(main, __doc__, quick="two small fleets; nothing is written")

@@ -3,13 +3,16 @@
 A swarm is one process with its share of them. A device connects with a session that stays, subscribes as agents do,
 says that it watches, answers every open round at once with a valid update, and says at each new head that it is there.
 One that the broker throws out comes back at once, and finds the round and the head retained.
-All answer in the same instant, which is the worst case: real ones are spread by what they have to compute.
+All answer as soon as the round comes to them, a process one device after the other; real ones are spread further by
+what they have to compute.
 """
 
 import hashlib
 import multiprocessing
 import selectors
+import signal
 import socket
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -74,7 +77,11 @@ class Seen:
 
 def swarm(share: Share, pipe: Connection) -> None:
     """A process of devices until the other end of ``pipe`` closes; sends "ready", then a Seen a round."""
-    Swarm(share, pipe).run()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C on the terminal is the parent's business
+    try:
+        Swarm(share, pipe).run()
+    except OSError as error:
+        sys.exit(f"devices: {error}")
 
 
 class Device:
@@ -82,6 +89,8 @@ class Device:
 
     def __init__(self, name: str, port: int) -> None:
         self.name, self.revision, self.ready, self.digest = name, 0, False, b""
+        self.open: RoundMessage | None = None  # a round that it has not answered
+        self.answered: Seen | None = None
         self.connect(port)
 
     def connect(self, port: int) -> None:
@@ -178,9 +187,9 @@ class Swarm:
         elif packet.kind == mqtt.PUBACK and packet.number == STATUS:
             device.ready = True
         elif packet.kind == mqtt.PUBACK:
-            seen = self._rounds[device.revision + 1]
-            seen.acknowledged.append(time.monotonic())
-            seen.digests.append(device.digest)
+            assert device.answered is not None
+            device.answered.acknowledged.append(time.monotonic())
+            device.answered.digests.append(device.digest)
         elif packet.topic == self._topics["round"]:
             self._take_round(device, packet.payload)
         elif packet.topic == self._topics["head"]:
@@ -191,13 +200,19 @@ class Swarm:
             self._parsed = payload, codec.decode(RoundMessage, payload)
         message = self._parsed[1]
         assert isinstance(message, RoundMessage)
-        if message.state != "open" or message.base.revision != device.revision:
+        device.open = message if message.state == "open" else None
+        self._answer(device)
+
+    def _answer(self, device: Device) -> None:
+        """An open round, once the device has its base: what is retained comes in any order."""
+        message = device.open
+        if message is None or message.base.revision != device.revision:
             return
-        revision = message.base.revision + 1
+        device.open, revision = None, message.base.revision + 1
         seen = self._rounds.setdefault(revision, Seen(revision))
         seen.opened.append(time.monotonic())
         body = self._update(device.name, message)
-        device.digest = hashlib.sha256(body).digest()
+        device.digest, device.answered = hashlib.sha256(body).digest(), seen
         seen.update_bytes = len(body)
         self._send(device, mqtt.publish(topics.update_topic(FLEET, device.name, message.shards), body, UPDATE))
         seen.sent.append(time.monotonic())
@@ -219,6 +234,7 @@ class Swarm:
             self._thrown_out = self._refused = 0
             self._pipe.send(seen)
             del self._rounds[message.revision]
+        self._answer(device)
 
     def _say(self, device: Device) -> None:
         """Where it is."""

@@ -16,6 +16,7 @@ def case(devices, broker="embedded", *, strategy="fedavg", screening=True, missi
         "broker": broker,
         "strategy": strategy,
         "screening": screening,
+        "rounds": 6,
         "update_bytes": 20_200,
         "round_s": spread,
         "after_last_upload_s": spread,
