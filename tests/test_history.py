@@ -3,11 +3,13 @@
 import json
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime
 
 import pytest
 
 from fedtiny.errors import ProtocolError
 from fedtiny.history import History
+from fedtiny.intake import RefusedError
 from fedtiny.ledger import Ledger
 from fedtiny.ledger.history import ALARMS_A_DAY, SCORES_S
 from fedtiny.ledger.schema import STEPS
@@ -55,6 +57,10 @@ def score(device="pump", **changes):
 def alarm(number=1, state="raised", device="pump", **changes):
     values = {"window": 7, "at_utc": "2020-01-01T00:00:00+00:00", "epoch": "e", "reason": "3 of 5"}
     return Alarm(device=device, number=number, state=state, **values | {"raised_utc": "2020-01-01"} | changes)
+
+
+def _utc(seconds):
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
 
 
 def everything(ledger, table="alarms"):
@@ -178,6 +184,40 @@ def test_what_is_too_old_goes_in_steps(history, ledger, clock):
     clock.now += 365 * DAY
     history.flush(all_of_it=True)
     assert everything(ledger) == []
+
+
+def test_what_a_whole_fleet_has_spooled_is_kept_however_much_comes_at_once(history, ledger, clock, monkeypatch):
+    monkeypatch.setattr("fedtiny.history.GATHERED", 100)
+    fleet, slots = [f"d{number}" for number in range(30)], 12
+    with ledger.transaction():  # as the coordinator takes a batch
+        for slot in range(slots):
+            for device in fleet:
+                say(history, score(device, at_utc=_utc(NOON - slot * SCORES_S)), late=True)
+                history.take_status(DeviceStatus(device=device + f"-{slot}", state="online", peak_rss_mb=60.0))
+    say(history, score("another"))
+    history.flush(all_of_it=True)
+    assert len(everything(ledger, "scores")) == len(fleet) * slots + 1
+    assert sum(row[2] for row in everything(ledger, "scores")) == 10 * (len(fleet) * slots + 1)
+    assert len(everything(ledger, "resources")) == len(fleet) * slots
+
+
+def test_a_device_that_asks_for_more_times_than_there_are_is_refused_and_nobody_else(
+    history, ledger, clock, monkeypatch
+):
+    monkeypatch.setattr("fedtiny.history.LATE", 3)
+    for slot in range(3):
+        for _ in range(2):  # in a row that is there already there is room
+            say(history, score(at_utc=_utc(NOON - slot * SCORES_S)), late=True)
+    with pytest.raises(RefusedError, match="pump has summaries of more times than there are in 35 days") as refused:
+        say(history, score(at_utc=_utc(NOON - 3 * SCORES_S)), late=True)
+    assert refused.value.kind == "flood"
+    say(history, score())
+    say(history, score("other", at_utc=_utc(NOON - 3 * SCORES_S)), late=True)
+    clock.now += 61
+    history.flush()
+    say(history, score(at_utc=_utc(NOON - 3 * SCORES_S)), late=True)
+    history.flush(all_of_it=True)
+    assert [(row.start - NOON) // SCORES_S for row in ledger.scores(["pump"], 0, NOON * 2)["pump"]] == [-3, -2, -1, 0]
 
 
 def test_resources_are_the_largest_of_the_hour(history, ledger):
