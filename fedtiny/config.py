@@ -48,7 +48,7 @@ class Broker(_Section):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 1883
     username: str | None = None
-    password: str | None = None
+    password: Annotated[str | None, Field(repr=False)] = None
     ca: Path | None = None
     certificate: Path | None = None
     key: Path | None = None

@@ -24,7 +24,8 @@ from fedtiny.monitor.orders import Orders
 from fedtiny.monitor.pages import FleetPage, RoundsPage, log_row, refusals
 from fedtiny.monitor.panel import Panel, tabs
 from fedtiny.monitor.rows import EMPTY, Row
-from fedtiny.monitor.view import DeviceView, FleetView, plain
+from fedtiny.monitor.view import DeviceView, FleetView
+from fedtiny.plain import plain
 from fedtiny.transport import Connected, Disconnected, Event, Published, Received
 
 REFRESH_S = 0.25
@@ -112,6 +113,15 @@ class MonitorApp(App[None]):
         """End; a command that was just given may still go out."""
         self._feed.stop(timeout_s=1.0)
 
+    @property
+    def failure(self) -> Exception | None:
+        """The error that ended the screen, where one has."""
+        return self._exception
+
+    def _fatal_error(self) -> None:
+        """End. Textual's own method also prints the values of all variables, pages of them."""
+        self._close_messages_no_wait()
+
     # --- what comes in ---
 
     def tick(self) -> None:
@@ -156,15 +166,15 @@ class MonitorApp(App[None]):
         ]
 
     def _arrange(self) -> None:
-        """Put the devices in order, where it is time for it."""
-        if not self._view.urgent and time.monotonic() < self._sort_due:
-            return
-        self._view.urgent, self._sort_due = False, time.monotonic() + SORT_S
-        key, devices = words.ORDERS[self._sort], self._view.devices
-        shown = (item for item in devices.items() if not self._text or words.fits(self._text, *item))
-        self._names = [name for name, _ in sorted(shown, key=lambda item: key(*item))]
-        if self._names and not (self._chosen and self._device in devices):
-            self._device = self._names[0]
+        """Put the devices in order, where it is time for it; keys act on none that the page does not show."""
+        devices = self._view.devices
+        if self._view.urgent or time.monotonic() >= self._sort_due:
+            self._view.urgent, self._sort_due = False, time.monotonic() + SORT_S
+            key = words.ORDERS[self._sort]
+            shown = (item for item in devices.items() if not self._text or words.fits(self._text, *item))
+            self._names = [name for name, _ in sorted(shown, key=lambda item: key(*item))]
+        if not (self._chosen and self._device in (devices if self._page == "device" else self._names)):
+            self._device = self._names[0] if self._names else ""
 
     def _draw_page(self, now: float, width: int) -> None:
         view, listing, notes = self._view, self._lists[self._page], list[Row]()
@@ -208,6 +218,7 @@ class MonitorApp(App[None]):
         """The mark is on another device."""
         if event.row < len(self._names):
             self._device, self._chosen = self._names[event.row], True
+            self.draw()  # a refresh in between has put the mark back
 
     def action_page(self, name: str) -> None:
         """Show a page."""
@@ -223,8 +234,9 @@ class MonitorApp(App[None]):
 
     def action_open(self) -> None:
         """Show the marked device."""
-        self._chosen = True
-        self.action_page("device")
+        if self._device:
+            self._chosen = True
+            self.action_page("device")
 
     def action_leave(self) -> None:
         """To the fleet; all of it, where that is shown."""
@@ -236,7 +248,7 @@ class MonitorApp(App[None]):
         """Show the device that comes next in the order, or the one before."""
         if self._names:
             at = self._names.index(self._device) if self._device in self._names else -by
-            self._device = self._names[(at + by) % len(self._names)]
+            self._device, self._chosen = self._names[(at + by) % len(self._names)], True
             self.draw()
 
     def action_sort(self) -> None:
@@ -273,15 +285,19 @@ class MonitorApp(App[None]):
 
     def action_roll_back(self) -> None:
         """Ask for a revision, then send the command to the coordinator."""
+        head = self._view.head
+        if head is None:
+            self._say("roll back: not sent, no revision of the head has been seen", False)
+            self.draw()
+            return
 
-        def answered(revision: str | None) -> None:
-            if revision:
-                self._orders.roll_back(int(revision))
+        def answered(text: str | None) -> None:
+            if text:
+                self._orders.roll_back(text, head)
                 self.draw()
 
-        newest = self._view.head.revision if self._view.head else 0
-        question = f"roll back from revision {newest} (Enter: do it, Escape: leave it) to revision"
-        self.push_screen(AskText(question, str(max(newest - 1, 0)), integer=True), answered)
+        question = f"roll back from revision {head.revision} (Enter: do it, Escape: leave it) to revision"
+        self.push_screen(AskText(question, str(max(head.revision - 1, 0)), integer=True), answered)
 
     def action_help(self) -> None:
         """Show the keys."""

@@ -1,6 +1,6 @@
 """What is asked of the operator, at the foot of the screen."""
 
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -31,7 +31,19 @@ All times are UTC. What is shown was published; no device is asked.
 Any key closes this."""
 
 
-class Help(ModalScreen[None]):
+Answer = TypeVar("Answer")
+
+
+class _Dialog(ModalScreen[Answer]):
+    """One answer closes it. Keys that were on their way to it by then, as in a paste, say nothing more."""
+
+    def answer(self, answer: Answer) -> None:
+        """Give the answer, unless there was one."""
+        if self.is_current:
+            self.dismiss(answer)
+
+
+class Help(_Dialog[None]):
     """The keys and words."""
 
     def compose(self) -> ComposeResult:
@@ -41,10 +53,10 @@ class Help(ModalScreen[None]):
     def on_key(self, event: events.Key) -> None:
         """Any key closes it."""
         event.stop()
-        self.dismiss()
+        self.answer(None)
 
 
-class Confirm(ModalScreen[bool]):
+class Confirm(_Dialog[bool]):
     """A question that y answers with yes, and any other key with no."""
 
     def __init__(self, question: str) -> None:
@@ -58,10 +70,10 @@ class Confirm(ModalScreen[bool]):
     def on_key(self, event: events.Key) -> None:
         """The answer."""
         event.stop()
-        self.dismiss(event.key in ("y", "Y"))
+        self.answer(event.key in ("y", "Y"))
 
 
-class AskText(ModalScreen[str | None]):
+class AskText(_Dialog[str | None]):
     """A text, None where the operator thinks better of it. integer: digits only."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", show=False)]
@@ -78,8 +90,8 @@ class AskText(ModalScreen[str | None]):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter."""
-        self.dismiss(event.value.strip())
+        self.answer(event.value.strip())
 
     def action_leave(self) -> None:
         """Escape."""
-        self.dismiss(None)
+        self.answer(None)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from fedtiny.config import Config
 from fedtiny.errors import FedTinyError
 from fedtiny.monitor.feed import Feed
-from fedtiny.protocol.messages import FleetStatus
+from fedtiny.protocol.messages import FleetStatus, HeadMessage
 from fedtiny.tell import Sealed, roll_back, to_device
 
 Say = Callable[[str, bool], None]  # a text, and whether it went well
@@ -23,8 +23,15 @@ class Orders:
         """Send a command to ``device``."""
         self._send(f"{device}: {action}", lambda: to_device(self._config, device, action))
 
-    def roll_back(self, revision: int) -> None:
-        """Send the command to bring ``revision`` of the head back."""
+    def roll_back(self, text: str, head: HeadMessage) -> None:
+        """Send the command to bring the revision that ``text`` names back, one of those up to ``head``."""
+        try:
+            revision = int(text)
+        except ValueError:  # a lone sign, or more digits than Python reads
+            revision = -1
+        if not 0 <= revision <= head.revision:
+            self._say(f"roll back: not sent, there is no such revision, the newest is {head.revision}: {text}", False)
+            return
         what = f"roll back to revision {revision}"
         if sent := self._send(what, lambda: roll_back(self._config, revision)):
             self._awaited[sent.id] = what

@@ -18,8 +18,9 @@ WIDE = 30.0  # largest score, as a multiple of the threshold, from which on the 
 def plot(points: Sequence[Point], width: int, height: int) -> list[Row]:
     """``height`` lines of ``width`` cells, then one with the times: each span from its mean to its largest score.
 
-    The threshold is a dashed line; what reaches it is red. The scale begins at 0, or is logarithmic where a score is
-    more than ``WIDE`` times the threshold.
+    Spans that share a column of dots show as one, from their least mean to their largest score. The newest threshold
+    is a dashed line; what reaches the threshold that it stood under is red. The scale begins at 0, or is logarithmic
+    where a score is more than ``WIDE`` times the threshold.
     """
     if not points:
         return [(("no score yet", "dim"),)]
@@ -29,16 +30,19 @@ def plot(points: Sequence[Point], width: int, height: int) -> list[Row]:
     canvas = [[0] * (width - MARGIN) for _ in range(height)]
     over = [[False] * (width - MARGIN) for _ in range(height)]
     for column in range(columns):
-        point = points[column * len(points) // columns]
-        low, high = scale.line(point.mean), scale.line(point.largest)
+        first = column * len(points) // columns
+        spans = points[first : max((column + 1) * len(points) // columns, first + 1)]
+        low, high = scale.line(min(span.mean for span in spans)), scale.line(max(span.largest for span in spans))
+        reached = [span.threshold for span in spans if span.threshold and span.largest >= span.threshold]
+        red = scale.line(min(reached)) if reached else -1
         for line in range(high, low + 1):
             canvas[line // 4][column // 2] |= DOTS[column % 2][line % 4]
-            over[line // 4][column // 2] |= bool(point.threshold) and scale.value(line) >= point.threshold
+            over[line // 4][column // 2] |= line <= red
     at = scale.line(threshold) // 4 if threshold else None
     rows = [_line(canvas[y], over[y], scale.label(y, at), y == at) for y in range(height)]
-    first, last = utc(points[0].at)[11:19], f"{utc(points[-1].at)[11:19]} UTC"
-    between = columns // 2 - len(first) - len(last)
-    return [*rows, ((" " * MARGIN + first + " " * max(between, 3) + last, "dim"),)]
+    begin, end = utc(points[0].at)[11:19], f"{utc(points[-1].at)[11:19]} UTC"
+    between = columns // 2 - len(begin) - len(end)
+    return [*rows, ((" " * MARGIN + begin + " " * max(between, 3) + end, "dim"),)]
 
 
 class _Scale:
@@ -53,7 +57,7 @@ class _Scale:
         self._low = math.log(min(floor, threshold)) if self._log else min(0.0, *scores)
         self._high = math.log(top) if self._log else top
         if self._high <= self._low:
-            self._high = self._low + 1.0
+            self._high = self._low + max(1.0, abs(self._low) * 1e-9)  # more than the rounding of a large one
         self._lines, self._threshold = height * 4 - 1, threshold
 
     def line(self, score: float) -> int:

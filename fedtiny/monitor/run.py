@@ -9,11 +9,12 @@ from importlib import import_module
 from typing import Any
 
 from fedtiny.config import Config
-from fedtiny.errors import ConfigError, TransportError
+from fedtiny.errors import ConfigError, FedTinyError, TransportError
 from fedtiny.monitor.feed import Feed, connect
 from fedtiny.monitor.lines import JsonLines, PlainLines
 from fedtiny.monitor.logs import noted_in
 from fedtiny.monitor.view import FleetView
+from fedtiny.plain import plain
 from fedtiny.transport import Connected, Disconnected, Received
 
 WAIT_S = 0.25
@@ -28,7 +29,8 @@ def run_monitor(config: Config, *, as_json: bool, once: bool, timeout_s: float |
     """``fedtiny monitor``: watch until SIGINT, SIGTERM or ``timeout_s``.
 
     as_json: one line an event on stdout. Otherwise a full screen on a terminal, and plain lines in a pipe. once:
-    print a table once, when the retained messages have come, and end; TransportError without a broker.
+    print a table once, when the retained messages have come, and end; TransportError without a broker. FedTinyError
+    where an error has ended the screen; the log says where it was, at the level debug.
     """
     view = FleetView()
     feed = Feed(f"broker {config.broker.host}:{config.broker.port}", connect(config))
@@ -50,8 +52,13 @@ def run_monitor(config: Config, *, as_json: bool, once: bool, timeout_s: float |
         return
     from fedtiny.monitor.app import MonitorApp
 
+    app = MonitorApp(config, view, feed, timeout_s)
     with noted_in(view):
-        MonitorApp(config, view, feed, timeout_s).run()
+        app.run()
+    if error := app.failure:
+        log.debug("the screen", exc_info=error)
+        what = plain(f"{type(error).__name__}: {error}".partition("\n")[0])
+        raise FedTinyError(f"an error has ended the screen: {what} (--log-level debug says where)")
 
 
 def _follow(feed: Feed, view: FleetView, show: Show, once: bool, timeout_s: float | None) -> None:

@@ -1,9 +1,13 @@
 """The monitor's screen: what stands on it, where keys lead, what they send."""
 
+import asyncio
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from faked import on_screen
 from hearsay import BASE, HEAD, alarm, round_message, stands, status
+from textual.events import Key
+from textual.widgets import Input
 
 from fedtiny.config import Config, Trust
 from fedtiny.monitor.pages import FleetPage
@@ -68,6 +72,42 @@ def test_a_filter_keeps_what_holds_the_text_until_escape():
     on_screen(test, ("pump-1", "fan-1", "pump-2"))
 
 
+def test_keys_act_on_none_that_a_filter_hides():
+    async def test(screen):
+        await screen.press("down", "slash", *"fan", "enter")
+        assert screen.devices == ["fan-05"]
+        await screen.press("a", "y")
+        assert "fan-05: acknowledge: sent" in screen.said
+        await screen.press("enter")
+        assert screen.lines[4].startswith("fan-05 ")
+        screen.link.sent.clear()
+        await screen.press("escape", "slash", *"zz", "enter", *"ayby", "enter")
+        assert screen.devices == []
+        assert "fleet plant   2 of 2 devices online" in screen.lines[1]
+        assert screen.link.sent == []
+        await screen.press("2")
+        assert screen.lines[4].startswith("no device")
+
+    on_screen(test, ("fan-05", "gearbox-06"))
+
+
+def test_the_device_that_is_looked_at_stays_when_the_filter_no_longer_holds_it():
+    async def test(screen):
+        for device in ("m1", "m2"):
+            screen.link.hear(device, alarm(device), "alarm")
+        await screen.heard()
+        await screen.press("slash", *"raised", "enter", "enter")
+        screen.link.hear("m1", alarm("m1", standing=()), "alarm")
+        await screen.heard()
+        assert screen.lines[4].startswith("m1 ")
+        await screen.press("escape")
+        assert screen.devices == ["m2"]
+        await screen.press("a", "y")
+        assert "m2: acknowledge" in screen.said
+
+    on_screen(test, ("m1", "m2", "m3"))
+
+
 @pytest.mark.parametrize(("key", "action"), [("a", "acknowledge"), ("b", "re-baseline")])
 def test_a_command_is_asked_for_sent_and_followed(key, action):
     async def test(screen):
@@ -103,6 +143,29 @@ def test_a_roll_back_proposes_the_revision_before_and_tells_its_outcome():
             assert ("done: revision 4" in screen.said) == (command_id == command.id)
         await screen.press("3")
         assert any("newest order: roll back head, done" in line for line in screen.lines)
+
+    on_screen(test)
+
+
+def test_a_roll_back_to_what_there_is_not_is_not_sent():
+    async def test(screen):
+        screen.link.hear(None, HEAD, "head")
+        await screen.heard()
+        for revision in ("9" * 20, "-1", "-", "4", "9" * 5000):
+            await screen.press("r")
+            screen.app.screen.query_one(Input).value = revision
+            await screen.press("enter")
+            assert screen.link.sent == []
+            assert f"there is no such revision, the newest is 3: {revision[:5]}" in screen.said
+
+    on_screen(test)
+
+
+def test_a_roll_back_of_a_head_that_nobody_has_seen_is_not_asked_for():
+    async def test(screen):
+        await screen.press("r", "enter")
+        assert "not sent, no revision of the head has been seen" in screen.said
+        assert screen.link.sent == []
 
     on_screen(test)
 
@@ -260,5 +323,31 @@ def test_help_names_every_key_and_any_key_closes_it():
         assert all(word in text for word in ("acknowledge", "re-baseline", "roll back", "sort", "Any key closes this"))
         await screen.press("q")
         assert screen.devices == ["m1"]
+
+    on_screen(test, ("m1",))
+
+
+def test_keys_that_come_at_once_answer_a_question_once():
+    """As in a paste: the later ones are on their way before the first has closed the dialog."""
+
+    async def test(screen):
+        screen.link.hear(None, HEAD, "head")
+        await screen.heard()
+        for opening, answer, sent in (
+            ("question_mark", "j", 0),
+            ("a", "n", 0),
+            ("a", "y", 1),
+            ("r", "escape", 1),
+            ("r", "enter", 2),
+        ):
+            await screen.press(opening)
+            for _ in range(4):
+                screen.app.post_message(Key(answer, None))
+            async with asyncio.timeout(10):
+                while len(screen.app.screen_stack) > 1:
+                    await screen.pilot.pause()
+            await screen.heard()
+            assert len(screen.link.sent) == sent
+            await screen.press("1")  # the fleet's page, where a key has led to another
 
     on_screen(test, ("m1",))

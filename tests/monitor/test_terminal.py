@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -25,12 +26,12 @@ WITHIN_S = 60
 
 
 class Terminal:
-    """80 by 24 cells, and what was written to them."""
+    """80 by 24 cells, and what was written to them by Python with ``arguments``."""
 
-    def __init__(self, port):
+    def __init__(self, *arguments):
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        command = [sys.executable, "-m", "fedtiny.cli", "monitor", "--port", str(port)]
+        command = [sys.executable, *arguments]
         environment = os.environ | {"TERM": "xterm-256color"}
         self.process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
         os.close(theirs)
@@ -48,15 +49,15 @@ class Terminal:
                 written += os.read(self._file, 65536).decode(errors="replace")
 
     def end(self):
-        """Its exit code; what it still writes is read, or it would wait for that."""
-        deadline = time.monotonic() + WITHIN_S
-        while self.process.poll() is None and time.monotonic() < deadline:
+        """Its exit code, and what it still writes: it would wait until that is read."""
+        written, deadline = b"", time.monotonic() + WITHIN_S
+        while time.monotonic() < deadline:
             if select.select([self._file], [], [], 0.1)[0]:
                 try:
-                    os.read(self._file, 65536)
+                    written += os.read(self._file, 65536)
                 except OSError:  # the last one has let go of the terminal
                     break
-        return self.process.wait(10)
+        return self.process.wait(10), written.decode()
 
     def close(self):
         self.process.kill()
@@ -72,7 +73,7 @@ def broker(tmp_path):
 
 @pytest.fixture
 def terminal(broker):
-    terminal = Terminal(broker.port)
+    terminal = Terminal("-m", "fedtiny.cli", "monitor", "--port", str(broker.port))
     yield terminal
     terminal.close()
 
@@ -101,11 +102,41 @@ def test_an_operator_sees_a_device_tells_it_something_and_leaves(broker, termina
     broker.stop()
     terminal.until("LOST since")
     terminal.press("q")
-    assert terminal.end() == 0
+    assert terminal.end()[0] == 0
 
 
 def test_it_ends_when_it_is_told_to(terminal):
     terminal.until("0 of 0 devices online")
     terminal.process.send_signal(signal.SIGTERM)
     terminal.until("\x1b[?1049l")  # the terminal is as it was
-    assert terminal.end() == 0
+    assert terminal.end()[0] == 0
+
+
+@pytest.mark.parametrize("level", ["info", "debug"])
+def test_a_crash_says_what_it_was_and_tells_no_secrets(level, tmp_path):
+    """One line, after the terminal is as it was. The log has the places in the code, without the values there."""
+    (tmp_path / "fedtiny.toml").write_text('broker = {port = 9, username = "me", password = "sesame"}\n')
+    program = """
+from fedtiny.cli import main
+from fedtiny.monitor.app import MonitorApp
+
+def tick(self):
+    config = self._config
+    raise KeyError("no such thing")
+
+MonitorApp.tick = tick
+main()
+"""
+    terminal = Terminal("-c", program, "monitor", "--config", "fedtiny.toml", "--log-level", level)
+    try:
+        terminal.until("\x1b[?1049l")
+        code, written = terminal.end()
+    finally:
+        terminal.close()
+    assert code == 1
+    assert "sesame" not in written
+    lines = [line for line in re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "", written).splitlines() if line]
+    assert lines[-1] == (
+        "Error: an error has ended the screen: KeyError: 'no such thing' (--log-level debug says where)"
+    )
+    assert len(lines) == 1 or (level == "debug" and any("in tick" in line for line in lines))
