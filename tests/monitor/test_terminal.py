@@ -121,8 +121,8 @@ from fedtiny.cli import main
 from fedtiny.monitor.app import MonitorApp
 
 def tick(self):
-    config = self._config
-    raise KeyError("no such thing")
+    broker = self._config.broker
+    raise RuntimeError(f"{broker!r} is odd")
 
 MonitorApp.tick = tick
 main()
@@ -136,7 +136,6 @@ main()
     assert code == 1
     assert "sesame" not in written
     lines = [line for line in re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "", written).splitlines() if line]
-    assert lines[-1] == (
-        "Error: an error has ended the screen: KeyError: 'no such thing' (--log-level debug says where)"
-    )
+    assert lines[-1].startswith("Error: an error has ended the screen: RuntimeError: Broker(")
+    assert lines[-1].endswith(" is odd (--log-level debug says where)")
     assert len(lines) == 1 or (level == "debug" and any("in tick" in line for line in lines))
