@@ -8,14 +8,17 @@ the whole agent, with sensor, features, int8 model and alarm in it.
 - A round's seconds, and its overhead: the same less the local step, timed alone (a few ms on either side).
 - Bytes of a client, counted by a proxy between the clients and their server: all that its connections carry,
   heartbeats and polls too, without the headers of TCP and IP.
+- Two clients, one a core, once more: seconds, bytes, memory and CPU of fewer rounds.
 - The first round counts in neither: in it Flower's clients fetch the app.
 - Memory of one client: its processes and all that they start, looked at four times a second. PSS shares among the ten
   clients what they share; on a machine of its own one takes more, up to RSS where no process maps what another does.
 - Seconds from the beginning of the first round to the AUC that ours has after ``TARGET`` rounds, less ``TOLERANCE``.
 
 Not measured: a network with delay, TLS, more than one machine. All clients share this machine's cores, so a client that
-starts processes in each round pays more for it here than on a machine of its own. Our side stays up, idle, while Flower
-runs; what CPU that takes is in the results. Needs ``make .venv-flower/.ready``.
+starts processes in each round pays more for it here than on a machine of its own; with two clients on two cores that is
+nearly so. Our side stays up, idle, while Flower
+runs; what CPU that takes is in the results. Needs ``make .venv-flower/.ready``. Results are written
+with the FEMTO data only.
 """
 
 import os
@@ -25,16 +28,17 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import flower_peer
+from benchmarks import flower_peer, program
 from benchmarks.common import Floor, write_results
 from benchmarks.flower_fleet import Fleet
 from benchmarks.flower_ours import Ours
 from benchmarks.flower_peer import Flower
-from benchmarks.flower_side import figures
+from benchmarks.flower_side import Side, figures, of_rounds
 from fedtiny.config import load_config
 from fedtiny.model.artifact import Release
 
-ROUNDS, FLOWER_ROUNDS = 30, 6  # as many as four minutes allow
+ROUNDS, FLOWER_ROUNDS = 30, 4  # as many as four minutes allow
+FEW, FEW_ROUNDS, FEW_FLOWER_ROUNDS = 2, 15, 4  # clients, and their rounds
 TARGET, TOLERANCE = 5, 0.001
 SHARE = 0.1  # of Flower's round overhead that ours may have
 ROWS = (
@@ -75,16 +79,24 @@ def measure(folder: Path, data: Path | None) -> dict[str, Any]:
     path = train(folder, data)
     fleet, proximal = Fleet(data, Release.open(path)), load_config(None).coordinator.proximal
     local_s = fleet.local_step_s(proximal)
-    for side in ("ours", "flower"):
-        (folder / side).mkdir()
+    for name in ("ours", "flower", "few_ours", "few_flower"):
+        (folder / name).mkdir()
     with (
         Ours(folder / "ours", path, data, fleet, ROUNDS) as ours,
         Flower(folder / "flower", fleet, proximal, FLOWER_ROUNDS) as flower,
     ):
         ours.run()
         flower.run()
+        flower.stay_idle()
         ours.idled()
     sides = {"fedtiny": ours.side, "flower": flower.side}
+    few: dict[str, Side] = {}
+    with Ours(folder / "few_ours", path, data, fleet.first(FEW), FEW_ROUNDS) as ours:
+        ours.run()
+        few["fedtiny"] = ours.side
+    with Flower(folder / "few_flower", fleet.first(FEW), proximal, FEW_FLOWER_ROUNDS) as flower:
+        flower.run()
+        few["flower"] = flower.side
     aucs = {name: [fleet.auc(head) for head in side.heads] for name, side in sides.items()}
     target = aucs["fedtiny"][TARGET - 1] - TOLERANCE
     return {
@@ -94,6 +106,7 @@ def measure(folder: Path, data: Path | None) -> dict[str, Any]:
         "auc_before": fleet.auc(fleet.release.head),
         "auc_target": target,
         **{name: figures(side, aucs[name], local_s, target) for name, side in sides.items()},
+        "few": {name: of_rounds(side, local_s) for name, side in few.items()},
     }
 
 
@@ -118,6 +131,12 @@ def floors(results: dict[str, Any]) -> list[Floor]:
             "s",
         ),
         Floor(
+            f"the same with {FEW} clients",
+            results["few"]["fedtiny"]["overhead_s"]["median"],
+            SHARE * results["few"]["flower"]["overhead_s"]["median"],
+            "s",
+        ),
+        Floor(
             "peak memory of one client (PSS), Flower's",
             ours["memory_peak"]["pss_mb"],
             peer["memory_peak"]["pss_mb"],
@@ -135,22 +154,25 @@ def show(results: dict[str, Any], found: list[Floor]) -> None:
     for words, key, part in ROWS:
         a, b = cell(ours, key, part), cell(peer, key, part)
         print(f"{words:38}{a:14,.4g}{b:14,.4g}{b / a:10.1f}")
+    few = [results["few"][side]["round_s"]["median"] for side in ("fedtiny", "flower")]
+    print(f"{f'round, s, {FEW} clients':38}{few[0]:14,.4g}{few[1]:14,.4g}{few[1] / few[0]:10.1f}")
     print(*found, sep="\n")
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure, print; write where the data are FEMTO's."""
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     flower_peer.version()
+    data = femto()
     with tempfile.TemporaryDirectory() as folder:
-        results = measure(Path(folder), femto())
+        results = measure(Path(folder), data)
     found = floors(results)
     show(results, found)
-    print(write_results("flower", results, found))
+    if data:
+        print(write_results("flower", results, found))
+    else:
+        print("nothing is written: FEDTINY_DATA is not set")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit("interrupted")
+    program.run(main, __doc__)

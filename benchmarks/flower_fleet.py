@@ -4,6 +4,7 @@ The data are those that an agent has when it has learned: of each device, the ac
 standardised features of its first normal windows, as many as ``fedtiny.evaluation`` calls local.
 """
 
+import copy
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,12 @@ class Fleet:
                 detector = Detector(Network(release), Budget(RATE, len(cut.local), len(cut.local)))
                 detector.learn(cut.local)
                 self.devices.append(Device(name, found.first_normal_recording, cut, detector))
+
+    def first(self, count: int) -> "Fleet":
+        """The fleet of the first ``count`` devices."""
+        part = copy.copy(self)
+        part.devices = self.devices[:count]
+        return part
 
     def write(self, folder: Path, proximal: float) -> list[Path]:
         """An npz a device: what ``benchmarks/flower_app/client.py`` reads."""

@@ -70,7 +70,7 @@ class Flower:
         self._stack.close()
 
     def run(self) -> None:
-        """Start everything, go through all rounds and an idle span."""
+        """Start everything and go through all rounds; the processes stay, idle."""
         side, began = self.side, time.time()
         port, nodes = free_port(), len(self._data)
         self._start("superlink", "flower-superlink", "--port", port, "--disable-runtime-dependency-installation")
@@ -97,9 +97,12 @@ class Flower:
         side.bounds = [float(line.split(",")[1]) for line in lines]
         side.start_s = side.bounds[0] - began
         side.heads = [self._fleet.head(np.load(self._out / f"{n}.npy")) for n in range(1, self._rounds + 1)]
-        side.idle.append(self._now())
+
+    def stay_idle(self) -> None:
+        """The idle span."""
+        self.side.idle.append(self._now())
         time.sleep(IDLE_S)
-        side.idle.append(self._now())
+        self.side.idle.append(self._now())
 
     def _start(self, name: str, program: str, *arguments: object) -> int:
         settings = [f"{key}={value}" for key, value in self._environment.items()]

@@ -44,12 +44,11 @@ class Side:
     memory_peak: Memory = field(default_factory=Memory)
 
 
-def figures(side: Side, aucs: Sequence[float], local_s: float, target: float) -> dict[str, Any]:
-    """Of one client, a round and an idle minute; ``aucs``: of ``side.heads``, ``target``: the one to reach."""
+def of_rounds(side: Side, local_s: float) -> dict[str, Any]:
+    """Of a round, and of one client in it."""
     rounds = [end - begin for begin, end in zip(side.bounds[:-1], side.bounds[1:], strict=True)]
     counted = rounds[WARM_UP:]
-    used, idle = (begin.until(end, side.clients) for begin, end in (side.counted, side.idle))
-    reached = next((i for i, auc in enumerate(aucs) if auc >= target), None)
+    used = side.counted[0].until(side.counted[1], side.clients)
     return {
         "clients": side.clients,
         "start_s": side.start_s,
@@ -59,10 +58,21 @@ def figures(side: Side, aucs: Sequence[float], local_s: float, target: float) ->
         "bytes_up_per_round": used["bytes_up"] / len(counted),
         "bytes_down_per_round": used["bytes_down"] / len(counted),
         "client_cpu_s_per_round": used["cpu_s"] / len(counted),
-        **{f"{key}_per_idle_minute": 60 * idle[key] / idle["seconds"] for key in ("bytes_up", "bytes_down", "cpu_s")},
-        "idle_s": idle["seconds"],
         "memory_idle": side.memory_idle.__dict__,
         "memory_peak": side.memory_peak.__dict__,
+    }
+
+
+def figures(side: Side, aucs: Sequence[float], local_s: float, target: float) -> dict[str, Any]:
+    """Those of its rounds, of an idle minute and of what is learned.
+
+    aucs: of ``side.heads``. target: the one to reach.
+    """
+    idle = side.idle[0].until(side.idle[1], side.clients)
+    reached = next((i for i, auc in enumerate(aucs) if auc >= target), None)
+    return of_rounds(side, local_s) | {
+        **{f"{key}_per_idle_minute": 60 * idle[key] / idle["seconds"] for key in ("bytes_up", "bytes_down", "cpu_s")},
+        "idle_s": idle["seconds"],
         "auc": list(aucs),
         "rounds_to_auc": None if reached is None else reached + 1,
         "seconds_to_auc": None if reached is None else side.bounds[reached + 1] - side.bounds[0],

@@ -1,6 +1,6 @@
 """The fleet beside Flower: rounds, bytes, memory, and how soon the same AUC is there."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +21,15 @@ def section(results: dict[str, Any]) -> Section:
     over = [side["overhead_s"]["median"] for side in (ours, peer)]
     kilobytes = [_bytes(side, "round") / 1e3 for side in (ours, peer)]
     peak = [side["memory_peak"]["pss_mb"] for side in (ours, peer)]
+    resident = [side["memory_peak"]["rss_mb"] for side in (ours, peer)]
+    few = [results["few"][side] for side in SIDES]
+    few_over = [side["overhead_s"]["median"] for side in few]
     lead = (
         f"With {clients} clients, the same head, data and local step, a round's overhead is {over[0]:.2f} s where "
-        f"{name} takes {over[1]:.1f} s; a client sends and receives {kilobytes[0]:.0f} kB a round ({kilobytes[1]:.0f}) "
-        f"and peaks at {peak[0]:.0f} MB ({peak[1]:.0f})."
+        f"{name} takes {over[1]:.1f} s; with {few[0]['clients']} clients it is {few_over[0]:.2f} s and "
+        f"{few_over[1]:.1f} s. Of the {clients}, a client sends and receives {kilobytes[0]:.0f} kB a round "
+        f"({kilobytes[1]:.0f}) and peaks at {peak[0]:.0f} MB of PSS ({peak[1]:.0f}), "
+        f"{resident[0]:.0f} MB of RSS ({resident[1]:.0f})."
     )
     soon = (
         "The AUC of both sides is that of the same int8 agent under the head of each round; the one to reach, "
@@ -34,10 +39,11 @@ def section(results: dict[str, Any]) -> Section:
     shared = (
         f"All {clients} clients share this machine's cores, and Flower starts a process for each of them in every "
         f"round: {peer['client_cpu_s_per_round']:.1f} s of CPU a client. On machines of their own its rounds are "
-        "shorter; between these starts it polls every 3 s. A client of ours is the whole agent, one of Flower's only "
-        "what is federated. PSS divides what several processes map by their number."
+        f"shorter, as they are with {few[0]['clients']} clients; between these starts it polls every 3 s. A "
+        "client of ours is the whole agent, one of Flower's only what is federated. "
+        "PSS divides what several processes map by their number."
     )
-    body = [floors(results), _table(ours, peer, name), shared + "\n", soon + "\n"]
+    body = [floors(results), _table(ours, peer, name), shared + "\n", _few_table(few, name), soon + "\n"]
     pictures = (
         Picture(
             "flower-costs",
@@ -53,6 +59,8 @@ def section(results: dict[str, Any]) -> Section:
     figures = {
         "round": f"{ours['round_s']['median']:.2f} s",
         "flower_round": f"{peer['round_s']['median']:.1f} s",
+        "round_2": f"{few[0]['round_s']['median']:.2f} s",
+        "flower_round_2": f"{few[1]['round_s']['median']:.1f} s",
         "overhead_ratio": f"{over[1] / over[0]:.0f}",
         "bytes": f"{kilobytes[0]:.0f} kB",
         "flower_bytes": f"{kilobytes[1]:.0f} kB",
@@ -76,11 +84,26 @@ def _seconds(value: float | None) -> str:
     return "not reached" if value is None else f"{value:.3g} s"
 
 
-def _table(ours: Mapping[str, Any], peer: Mapping[str, Any], name: str) -> str:
-    def spread(side: Mapping[str, Any], key: str) -> str:
-        one = side[key]
-        return f"{one['median']:.3g} ({one['p10']:.3g} to {one['p90']:.3g}, {one['n']})"
+def _spread(side: Mapping[str, Any], key: str) -> str:
+    one = side[key]
+    return f"{one['median']:.3g} ({one['p10']:.3g} to {one['p90']:.3g}, {one['n']})"
 
+
+def _few_table(sides: Sequence[Mapping[str, Any]], name: str) -> str:
+    """Rounds of few clients, a core for each."""
+    peaks = [side["memory_peak"] for side in sides]
+    rows = [
+        ("a round, s: median (p10 to p90, rounds)", *(_spread(side, "round_s") for side in sides)),
+        ("of it overhead, s", *(_spread(side, "overhead_s") for side in sides)),
+        ("bytes of a client a round, both ways", *(f"{_bytes(side, 'round'):,.0f}" for side in sides)),
+        ("memory of a client at its peak, PSS / RSS, MB", *(f"{p['pss_mb']:.0f} / {p['rss_mb']:.0f}" for p in peaks)),
+        ("CPU of a client a round, s", *(f"{side['client_cpu_s_per_round']:.3f}" for side in sides)),
+    ]
+    count = sides[0]["clients"]
+    return table(("", f"fedtiny, {count} clients", f"{name}, {count} clients"), rows)
+
+
+def _table(ours: Mapping[str, Any], peer: Mapping[str, Any], name: str) -> str:
     def both(side: Mapping[str, Any], key: str, digits: str = ",.0f") -> str:
         return f"{side['memory_' + key]['pss_mb']:{digits}} / {side['memory_' + key]['rss_mb']:{digits}}"
 
@@ -89,8 +112,8 @@ def _table(ours: Mapping[str, Any], peer: Mapping[str, Any], name: str) -> str:
 
     sides = (ours, peer)
     rows = [
-        ("a round, s: median (p10 to p90, rounds)", *(spread(side, "round_s") for side in sides)),
-        ("of it overhead, s", *(spread(side, "overhead_s") for side in sides)),
+        ("a round, s: median (p10 to p90, rounds)", *(_spread(side, "round_s") for side in sides)),
+        ("of it overhead, s", *(_spread(side, "overhead_s") for side in sides)),
         ("bytes of a client a round, up / down", *(ways(side, "round") for side in sides)),
         ("bytes of a client an idle minute, up / down", *(ways(side, "idle_minute") for side in sides)),
         ("memory of a client at its peak, PSS / RSS, MB", *(both(side, "peak") for side in sides)),

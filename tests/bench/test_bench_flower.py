@@ -13,7 +13,7 @@ import pytest
 
 import benchmarks
 from benchmarks.flower import floors
-from benchmarks.flower_side import Instant, Side, figures
+from benchmarks.flower_side import Instant, Side, figures, of_rounds
 from benchmarks.page.flower import section
 from benchmarks.page.style import save
 from benchmarks.proxy import Proxy
@@ -55,7 +55,9 @@ def results(side, slower):
     other = figures(side, [0.9, 0.91, 0.92], 0.01, 0.95)
     other |= {"overhead_s": one["overhead_s"] | {"median": slower * one["overhead_s"]["median"]}}
     about = {"data": "FEMTO", "flower_version": "1.41.0", "auc_target": 0.95, "auc_before": 0.8}
-    return about | {"fedtiny": one, "flower": other}
+    few = {"fedtiny": of_rounds(side, 0.01), "flower": of_rounds(side, 0.01)}
+    few["flower"] |= {"overhead_s": other["overhead_s"], "round_s": other["round_s"] | {"median": 8.0}}
+    return about | {"fedtiny": one, "flower": other, "few": few}
 
 
 @pytest.mark.parametrize("proximal", [0.3, 1e-3])
@@ -87,8 +89,8 @@ def test_an_auc_that_is_never_reached_is_none(side):
 
 
 def test_the_floor_of_the_overhead_is_a_tenth_of_flowers(side):
-    assert [floor.met for floor in floors(results(side, slower=11))] == [True, True, True]
-    assert [floor.met for floor in floors(results(side, slower=9))] == [False, True, True]
+    assert [floor.met for floor in floors(results(side, slower=11))] == [True] * 4
+    assert [floor.met for floor in floors(results(side, slower=9))] == [False, False, True, True]
 
 
 def test_the_section_says_what_was_not_reached_and_draws_itself(side, tmp_path):
@@ -96,6 +98,7 @@ def test_the_section_says_what_was_not_reached_and_draws_itself(side, tmp_path):
     assert made.figures["seconds_to_auc"] == "11 s"
     assert made.figures["flower_seconds_to_auc"] == "not reached"
     assert made.figures["overhead_ratio"] == "11"
+    assert (made.figures["round_2"], made.figures["flower_round_2"]) == ("3.00 s", "8.0 s")
     assert "Flower 1.41.0" in made.lead
     for picture in made.pictures:
         save(picture.figure, tmp_path / picture.name)
