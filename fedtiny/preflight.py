@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from fedtiny.config import Config
 from fedtiny.errors import ConfigError, FedTinyError
+from fedtiny.exposition.agent import AGENT
+from fedtiny.exposition.server import exposed
 from fedtiny.identity import check_identity, client_id
 from fedtiny.store import locked
 
@@ -25,7 +27,7 @@ class Finding:
 
 
 def preflight(config: Config) -> Iterator[Finding]:
-    """Check, in this order: device id, state folder, interpreter, source, keys and certificates, broker.
+    """Check, in this order: device id, state folder, interpreter, source, keys and certificates, metrics, broker.
 
     The source is opened and closed again, so that no sensor may be in use by an agent. A broker that is away keeps
     no agent from starting.
@@ -36,6 +38,7 @@ def preflight(config: Config) -> Iterator[Finding]:
         "interpreter": _interpreter,
         "source": _source,
         "trust": check_identity,
+        "metrics": _metrics,
         "broker": _broker,
     }
     for what, check in checks.items():
@@ -85,6 +88,19 @@ def _source(config: Config) -> str:
         return f"{what}; it is empty"
     finally:
         source.close()
+
+
+def _metrics(config: Config) -> str:
+    """Whether they can be served; a running agent serves them already."""
+    folder = config.state_folder(config.device or "device")
+    if config.metrics.port is not None and (folder / "lock").exists():
+        try:
+            with locked(folder):
+                pass
+        except ConfigError as error:
+            return f"port {config.metrics.port} not tried, for an agent runs: {error}"
+    with exposed(config.metrics, AGENT, {}, None) as latest:
+        return "off" if latest is None else f"http://{config.metrics.host}:{config.metrics.port}/metrics"
 
 
 def _broker(config: Config) -> str:

@@ -20,7 +20,7 @@ def findings(**settings) -> dict[str, tuple[bool, str]]:
 def test_a_device_that_can_start(tmp_path):
     with EmbeddedBroker(tmp_path / "broker") as broker:
         found = findings(device="fan-08", state=tmp_path / "state", broker__port=broker.port)
-    assert list(found) == ["device", "state", "interpreter", "source", "trust", "broker"]
+    assert list(found) == ["device", "state", "interpreter", "source", "trust", "metrics", "broker"]
     assert all(fine for fine, _ in found.values()), found
     assert found["broker"][1] == f"127.0.0.1:{broker.port} accepts us"
     assert found["trust"][1] == "0 coordinator pinned, 0 operator pinned"
@@ -38,6 +38,19 @@ def test_each_thing_that_is_wrong_is_named(tmp_path):
     assert not found["source"][0]
     assert not found["broker"][0]
     assert "nowhere.invalid:1883 cannot be reached: Name or service not known" in found["broker"][1]
+
+
+def test_a_port_for_metrics_that_is_taken(tmp_path):
+    assert findings(device="fan-08", broker__port=9)["metrics"] == (True, "off")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with locked(tmp_path):
+            settings = {"device": "fan-08", "state": tmp_path, "broker__port": 9, "metrics__port": port}
+            fine, text = findings(**settings)["metrics"]
+        assert (fine, text.split(",")[0]) == (True, f"port {port} not tried")
+        fine, text = findings(**settings)["metrics"]
+    assert (fine, text) == (False, f"metrics.port: cannot listen on 127.0.0.1:{port}: Address already in use")
+    assert findings(**settings)["metrics"] == (True, f"http://127.0.0.1:{port}/metrics")
 
 
 def test_a_broker_that_refuses():
