@@ -2,20 +2,22 @@ import socket
 import sys
 import threading
 import time
+from types import SimpleNamespace
 from urllib.request import urlopen
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from fedtiny.config import Metrics
+from fedtiny.config import Metrics, load_config
 from fedtiny.errors import ConfigError
 from fedtiny.exposition.agent import AGENT
 from fedtiny.exposition.agent_snapshot import AgentSnapshot
 from fedtiny.exposition.coordinator import COORDINATOR
-from fedtiny.exposition.coordinator_snapshot import CoordinatorSnapshot, DeviceState
+from fedtiny.exposition.coordinator_snapshot import CoordinatorSnapshot, DeviceState, take_snapshot
 from fedtiny.exposition.latest import Latest
 from fedtiny.exposition.ledger_disk import LedgerDisk
 from fedtiny.exposition.server import exposed
+from fedtiny.federation.rounds import Rounds, Rules
 from fedtiny.ledger import RoundRow
 from fedtiny.model.watch import Finding
 from fedtiny.protocol.messages import Base, DeviceStatus, HeadInUse, HealthReport, PointStatus
@@ -205,6 +207,41 @@ def test_a_device_that_was_not_heard_for_five_minutes_is_away_whatever_the_broke
     assert said.at(1299.0).online
     assert not said.at(1301.0).online
     assert not DeviceState.of(DeviceStatus(device="a", state="offline"), 1000.0).at(1000.0).online
+
+
+@pytest.fixture
+def taken(monkeypatch):
+    """A function: the snapshot of a coordinator with these devices and rounds, the newest first, 1,000 s after boot."""
+    monkeypatch.setattr("fedtiny.exposition.coordinator_snapshot.time", SimpleNamespace(monotonic=lambda: 1000.0))
+
+    def take(devices=(), rounds=(), *, online=True):
+        heard = {
+            name: DeviceState.of(DeviceStatus(device=name, state="online"), at) for name, at in dict(devices).items()
+        }
+        ledger = SimpleNamespace(standings=lambda: {"gone": "blocked"}, rounds=lambda count: rounds[:count], fates={})
+        keeper = SimpleNamespace(rounds=Rounds(Rules(), Base(release_id=RELEASE, revision=2)), lasted_s=None)
+        connection = SimpleNamespace(bytes_up=0, bytes_down=0)
+        return take_snapshot(load_config(None), ledger, keeper, connection, heard, {}, online=online)
+
+    return take
+
+
+def test_only_while_the_broker_is_there_does_silence_mean_away(taken):
+    devices = {"heard": 900.0, "silent": 600.0, "gone": 900.0}
+    assert {name: device.online for name, device in taken(devices).devices.items()} == {"heard": True, "silent": False}
+    assert all(device.online for device in taken(devices, online=False).devices.values())
+    assert taken(devices).count(lambda device: True) == 1
+
+
+def test_rounds_without_a_head_are_counted_from_the_last_head_on(taken):
+    def row(number, **how):
+        base = {"release_id": RELEASE, "revision": 1, "strategy": "fedavg", "opened_utc": DAY, "deadline_s": 60.0}
+        return RoundRow(number=number, **base, **how)
+
+    lost = [row(number, closed_utc=DAY, outcome="no quorum") for number in range(40, 4, -1)]
+    assert taken(rounds=[row(9), *lost[:3], row(5, closed_utc=DAY, outcome="revision 2", made=2), *lost]).fruitless == 3
+    assert taken(rounds=lost).fruitless == 10
+    assert taken().fruitless == 0
 
 
 def test_a_loop_that_hangs_shows_its_last_figures_and_their_age():
