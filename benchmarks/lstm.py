@@ -12,12 +12,13 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.common import Array
+from benchmarks.lstm_inputs import Peer
 
 Weights = list[Array]
 DECAY = 0.99  # of the learning rate, an epoch
 
 
-def stoll(steps: int, features: int, activation: str = "relu") -> Any:
+def stoll(steps: int, features: int, activation: str) -> Any:
     """LSTM 128-16, then 128; 150,209 weights for windows of one channel.
 
     By the code that was measured, the code of 16 is repeated for every step and goes straight into the decoder's 128:
@@ -38,16 +39,16 @@ def stoll(steps: int, features: int, activation: str = "relu") -> Any:
     )
 
 
-def ahmad(steps: int, features: int) -> Any:
+def ahmad(steps: int, features: int, activation: str) -> Any:
     """LSTM 600-250, then 250-600; a step is a whole snapshot, so that the weights grow with its samples."""
     layers = tf.keras.layers
     return tf.keras.Sequential(
         [
             tf.keras.Input((steps, features)),
-            layers.LSTM(600, activation="relu", return_sequences=True),
-            layers.LSTM(250, activation="relu"),
+            layers.LSTM(600, activation=activation, return_sequences=True),
+            layers.LSTM(250, activation=activation),
             layers.RepeatVector(steps),
-            layers.LSTM(250, activation="relu", return_sequences=True),
+            layers.LSTM(250, activation=activation, return_sequences=True),
             layers.LSTM(600, return_sequences=True),
             layers.TimeDistributed(layers.Dense(features)),
         ]
@@ -109,12 +110,21 @@ def average(models: Sequence[Weights], examples: Sequence[int]) -> Weights:
     return [np.average(layer, axis=0, weights=examples).astype(np.float32) for layer in zip(*models, strict=True)]
 
 
-def errors(model: Any, sequences: Array, how: Literal["square", "last"]) -> Array:
-    """A score for each snapshot of ``sequences`` (snapshots, sequences of each, steps, features).
+def build(peer: Peer, steps: int, features: int) -> Any:
+    """A peer's network, with fresh weights, for sequences (steps, features)."""
+    return {"stoll": stoll, "ahmad": ahmad}[peer.network](steps, features, peer.activation)
+
+
+def residuals(model: Any, sequences: Array) -> Array:
+    """Reconstruction minus input of ``sequences`` (snapshots, sequences of each, steps, features), in their shape."""
+    flat = sequences.reshape(-1, *sequences.shape[2:])
+    return np.asarray(model.predict(flat, batch_size=512, verbose=0) - flat).reshape(sequences.shape)
+
+
+def errors(off: Array, how: Literal["square", "last"]) -> Array:
+    """A score for each snapshot from its residuals (snapshots, sequences of each, steps, features).
 
     square: mean squared error over all of them. last: mean absolute error of the last step, the snapshot itself.
     """
-    flat = sequences.reshape(-1, *sequences.shape[2:])
-    off = np.asarray(model.predict(flat, batch_size=512, verbose=0)) - flat
-    off = np.abs(off[:, -1]) if how == "last" else np.square(off)
-    return off.reshape(len(sequences), -1).mean(axis=1)
+    off = np.abs(off[:, :, -1]) if how == "last" else np.square(off)
+    return off.reshape(len(off), -1).mean(axis=1)

@@ -30,10 +30,12 @@ WINDOW, LOOK_BACK = 100, 10
 class Peer:
     """One of the peers' models with what it looks at and how it is trained.
 
-    block: samples that are averaged into one. epochs: of the central training, and rounds of the federated one.
+    activation: of the LSTMs. block: samples that are averaged into one. epochs: of the central training, and rounds of
+    the federated one.
     """
 
     network: Literal["stoll", "ahmad"]
+    activation: Literal["tanh", "relu"]
     kind: Kind
     block: int
     learning_rate: float
@@ -47,9 +49,9 @@ class Peer:
 
 
 PEERS = {
-    "stoll": Peer("stoll", "samples", 25, 1e-3, 32, 25),
-    "stoll_bands": Peer("stoll", "bands", 1, 1e-3, 16, 25),
-    "ahmad": Peer("ahmad", "snapshots", 1, 1e-3, 64, 6),
+    "stoll": Peer("stoll", "tanh", "samples", 25, 1e-3, 32, 20),
+    "stoll_bands": Peer("stoll", "tanh", "bands", 1, 1e-3, 16, 20),
+    "ahmad": Peer("ahmad", "relu", "snapshots", 1, 1e-3, 64, 6),
 }
 
 

@@ -1,7 +1,7 @@
 """One training of a peer's model in a process of its own, and what it cost: ``python -m benchmarks.lstm_worker JOB``.
 
-JOB: a ``Job`` as JSON. Prints one line of JSON: scores of every stored snapshot of the machines to score, losses,
-sizes, CPU seconds and peak memory of this process. One thread, so that the seconds are those of one core.
+JOB: a ``Job`` as JSON. Prints one line of JSON: scores of every stored snapshot of the machines to score, their
+thresholds, losses, sizes, CPU seconds and peak memory of this process. One thread, so that the seconds are of one core.
 """
 
 import json
@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.lstm_inputs import PEERS, read_life, sequences
+from benchmarks.lstm_inputs import PEERS, Life, Peer, read_life, sequences
+from benchmarks.stoll_judge import by_errors, by_our_score
 from fedtiny.config import load_config
 from fedtiny.health import memory_mb
 from fedtiny.signal.fleet import open_fleet
+from fedtiny.signal.given import Extractor
 
 
 @dataclass(frozen=True)
@@ -52,16 +54,12 @@ def work(job: Job) -> dict[str, Any]:
 
     lives = {name: read_life(fleet, name) for name in {*job.train, *job.score}}
     clients = [np.concatenate(sequences(peer, lives[name], extract, lives[name].fit)) for name in job.train]
-    model = getattr(lstm, peer.network)(*clients[0].shape[1:])
+    model = lstm.build(peer, *clients[0].shape[1:])
     training = lstm.Training(model, peer.learning_rate, peer.batch)
     began = time.process_time()
     (training.federated if job.federated else training.central)(clients, job.epochs)
     trained = time.process_time()
-    scores = {}
-    for name in job.score:
-        parts = np.array_split(np.arange(len(lives[name].labels)), 8)  # a whole life of long sequences is large
-        found = [lstm.errors(model, sequences(peer, lives[name], extract, part), peer.score) for part in parts]
-        scores[name] = np.concatenate(found).tolist()
+    scored = {name: scores(model, peer, lives[name], extract) for name in job.score}
     done = time.process_time()
     return {
         "weights": model.count_params(),
@@ -71,8 +69,25 @@ def work(job: Job) -> dict[str, Any]:
         "losses": training.losses,
         "cpu_s": {"start": began, "training": trained - began, "scoring": done - trained},
         "peak_rss_mb": memory_mb(Path("/proc/self/status"))[1],
-        "scores": scores,
+        "activations": sorted({layer.activation.__name__ for layer in model.layers if hasattr(layer, "activation")}),
+        "scored": {how: {name: found[how] for name, found in scored.items()} for how in scored[job.score[0]]},
     }
+
+
+def scores(model: Any, peer: Peer, life: Life, extract: Extractor) -> dict[str, dict[str, Any]]:
+    """All stored snapshots of a machine under the peer's own score ('plain'), of bands under ours too ('whitened')."""
+    from benchmarks import lstm
+
+    budget, errors, bands = load_config(None).edge.window_rate, [], []
+    for part in np.array_split(np.arange(len(life.labels)), 8):  # a whole life of long sequences is large
+        off = lstm.residuals(model, sequences(peer, life, extract, part))
+        errors.append(lstm.errors(off, peer.score))
+        if peer.kind == "bands":
+            bands.append(off.reshape(len(part), -1))
+    found = {"plain": by_errors(np.concatenate(errors), life, budget)}
+    if bands:
+        found["whitened"] = by_our_score(np.concatenate(bands), life, budget)
+    return {how: {"scores": one.scores.tolist(), "threshold": one.threshold} for how, one in found.items()}
 
 
 if __name__ == "__main__":

@@ -7,13 +7,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.femto_live import FLEET, Processes
 from fedtiny.broker import EmbeddedBroker
+from fedtiny.child import start_child, stop_child
 from fedtiny.config import load_config
 from fedtiny.evaluation import local_windows
 from fedtiny.health import memory_mb
@@ -21,7 +22,7 @@ from fedtiny.protocol import topics
 from fedtiny.signal.fleet import FleetData, open_fleet
 from fedtiny.transport import Connection, Received
 
-TIMEOUT_S = 600
+FLEET, TIMEOUT_S = "stoll", 600
 
 
 def real_processes(path: Path, machine: str) -> dict[str, Any]:
@@ -30,42 +31,41 @@ def real_processes(path: Path, machine: str) -> dict[str, Any]:
     The agent learns on the machine's local windows, takes part in all rounds and scores the rest of the life.
     """
     config, fleet = load_config(None), open_fleet(path)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        release = folder / "release.tflite"
-        train = [sys.executable, "-m", "fedtiny.cli", "train", "--data", str(path), "--out", str(release)]
-        training = subprocess.Popen(train, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        trainer = cost(training, lambda: time.sleep(0.02))
-        broker = EmbeddedBroker(folder / "broker")
-        broker.start()
-        processes = Processes(folder, broker.port)
-        everything = [(topics.everything_filter(FLEET), 1)]
-        watch = Connection(load_config(None, broker__port=broker.port).broker, "watch", subscriptions=everything)
-        watch.start()
-        sizes: dict[str, list[int]] = {"update": [], "head": [], "release": []}
+    sizes: dict[str, list[int]] = {"update": [], "head": [], "release": []}
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+
+        def start(*arguments: object) -> "subprocess.Popen[bytes]":
+            command = [sys.executable, "-m", "fedtiny.cli", *map(str, arguments)]
+            process = start_child(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            stack.callback(stop_child, process)
+            return process
 
         def count() -> None:
             event = watch.next_event(0.02)
             if isinstance(event, Received) and (kind := topics.parse(event.topic).kind) in sizes:
                 sizes[kind].append(len(event.payload))
 
-        try:
-            state = folder / "coordinator"
-            processes.start("coordinator", "coordinator", "--release", release, "--state", state, "--devices", 1)
-            options = _replay(path, fleet, machine, config.coordinator.rounds)
-            agent = cost(processes.start("edge", "edge", "run", *options, "--state", folder / "edge"), count)
-        finally:
-            watch.stop()
-            processes.stop()
-            broker.stop()
-        return {
-            "trainer": trainer,
-            "agent": agent,
-            "model_bytes": release.stat().st_size,
-            "release_message_bytes": max(sizes["release"]),
-            "up": statistics.mean(sizes["update"]),
-            "down": statistics.mean(sizes["head"]),
-        }
+        release = folder / "release.tflite"
+        trainer = cost(start("train", "--data", path, "--out", release), lambda: time.sleep(0.02))
+        broker = stack.enter_context(EmbeddedBroker(folder / "broker"))
+        everything = [(topics.everything_filter(FLEET), 1)]
+        watch = Connection(load_config(None, broker__port=broker.port).broker, "watch", subscriptions=everything)
+        stack.callback(watch.stop)
+        watch.start()
+        where = ["--port", broker.port, "--fleet", FLEET]
+        start("coordinator", "--release", release, "--state", folder / "coordinator", "--devices", 1, *where)
+        options = _replay(path, fleet, machine, config.coordinator.rounds)
+        agent = cost(start("edge", "run", *options, "--state", folder / "edge", *where), count)
+        model_bytes = release.stat().st_size
+    return {
+        "trainer": trainer,
+        "agent": agent,
+        "model_bytes": model_bytes,
+        "release_message_bytes": max(sizes["release"]),
+        "up": statistics.mean(sizes["update"]),
+        "down": statistics.mean(sizes["head"]),
+    }
 
 
 def _replay(path: Path, fleet: FleetData, machine: str, rounds: int) -> list[object]:
