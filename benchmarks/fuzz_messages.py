@@ -270,6 +270,7 @@ class Generator:
         c = self._chance
         valid = FleetCommand(
             action="roll-back",
+            release_id=self.now.base.release_id,
             revision=c.choice((0, self.now.base.revision, 2**53)),
             id=f"{c.randrange(200)}",
             issued_ms=c.choice((0, 2**53, c.randrange(2**41))),

@@ -24,7 +24,7 @@ from fedtiny.exposition.ledger_disk import LedgerDisk
 from fedtiny.exposition.server import exposed
 from fedtiny.federation.rounds import State, Watching
 from fedtiny.federation.strategies import strategy
-from fedtiny.global_state import FURTHEST, GlobalState
+from fedtiny.global_state import FURTHEST, LEAP, GlobalState
 from fedtiny.history import History
 from fedtiny.identity import client_id
 from fedtiny.intake import Intake, RefusedError
@@ -33,14 +33,7 @@ from fedtiny.letterbox import Letterbox
 from fedtiny.model.artifact import Release
 from fedtiny.notify import Notifier
 from fedtiny.protocol import codec, signing, topics
-from fedtiny.protocol.messages import (
-    DeviceStatus,
-    FleetStatus,
-    HeadMessage,
-    Message,
-    ReleaseMessage,
-    RoundMessage,
-)
+from fedtiny.protocol.messages import DeviceStatus, FleetStatus, HeadMessage, Message, ReleaseMessage, RoundMessage
 from fedtiny.round_keeper import RoundKeeper
 from fedtiny.store import locked
 from fedtiny.transport import Connected, Connection, Disconnected, Received
@@ -79,7 +72,7 @@ class Coordinator:
         self._keeper = RoundKeeper(config, ledger, aggregation, self._global, self._publish)
         self._letterbox = Letterbox(ledger, trust)
         self._notifier = Notifier()
-        self._desk = Desk(ledger, self._global, self._keeper, self._announce, self._seat)
+        self._desk = Desk(ledger, self._global, self._keeper, self._publish, self._seat)
         self._rejected: Counter[str] = Counter()
         self._devices: dict[str, DeviceState] = {}
         self._unsaved: dict[str, str] = {}  # device -> its newest status, JSON
@@ -213,8 +206,8 @@ class Coordinator:
 
     def _take_seat(self, status: DeviceStatus) -> None:
         """Tell the rounds whether a device takes part, and where it is."""
-        base = status.base
-        if base is not None and base.release_id == self._global.release.id and base.revision < FURTHEST:
+        base, known = status.base, self._global.base
+        if base is not None and base.release_id == known.release_id and base.revision <= known.revision + LEAP:
             self._furthest = max(self._furthest, 0 if self._compared else base.revision)
         row = self._ledger.device(status.device)
         out = row is not None and row.standing != "active"
@@ -284,7 +277,7 @@ class Coordinator:
         if now < self._flush_due:
             return
         self._flush_due = now + FLUSH_EVERY_S
-        if self._online and not self._compared:  # once a connection: no device can drive the count up
+        if self._online and not self._compared:  # once a connection and no further than LEAP: a device may lie
             self._compared = True
             if self._furthest > self._global.base.revision:
                 self._abandon_older()
@@ -312,7 +305,7 @@ class Coordinator:
             pinned=None if pinned is None else int(pinned),
             quarantined=self._ledger.count("quarantined"),
             rejected=dict(self._rejected),
-            last_order=self._desk.last(),
+            orders=self._desk.outcomes(),
         )
 
     def _snapshot(self) -> CoordinatorSnapshot:
@@ -321,6 +314,8 @@ class Coordinator:
 
     def _publish(self, kind: str, payload: bytes) -> None:
         """Send ``payload`` to a global topic at the end of this turn: when what it says is in the ledger."""
+        if kind != "round":  # of the others only the newest is of use
+            self._outgoing = [message for message in self._outgoing if message[0] != kind]
         self._outgoing.append((kind, payload))
 
     def _send(self) -> None:

@@ -1,10 +1,11 @@
 """The coordinator's desk: carries out what operators have ordered (see ``fedtiny.orders``)."""
 
+import json
 import logging
 from collections.abc import Callable
 
 from fedtiny.clock import utc_now
-from fedtiny.errors import ConfigError, DamagedError, FedTinyError, StorageError
+from fedtiny.errors import DamagedError, FedTinyError, StorageError
 from fedtiny.federation.rounds import State
 from fedtiny.global_state import GlobalState
 from fedtiny.ledger import PINNED, Ledger
@@ -25,20 +26,21 @@ from fedtiny.protocol.messages import OrderOutcome
 from fedtiny.round_keeper import RoundKeeper
 
 log = logging.getLogger(__name__)
+OUTCOMES = 16  # that are told: two minutes' worth
 
 
 class Desk:
-    """Takes orders from the ledger. ``announce`` publishes release, head and round; ``seat`` heeds a standing."""
+    """Takes orders from the ledger. ``publish`` sends to a global topic; ``seat`` heeds a standing."""
 
     def __init__(
         self,
         ledger: Ledger,
         state: GlobalState,
         keeper: RoundKeeper,
-        announce: Callable[[], None],
+        publish: Callable[[str, bytes], None],
         seat: Callable[[str], None],
     ) -> None:
-        self._ledger, self._global, self._keeper, self._announce, self._seat = ledger, state, keeper, announce, seat
+        self._ledger, self._global, self._keeper, self._publish, self._seat = ledger, state, keeper, publish, seat
         self._begun = False  # whether an order has changed anything
 
     def work(self) -> bool:
@@ -61,21 +63,17 @@ class Desk:
             worked = True
         return worked
 
-    def last(self) -> OrderOutcome | None:
-        """What became of the newest order that was dealt with."""
-        row = self._ledger.last_order()
-        if row is None or row.ok is None:
-            return None
-        try:
-            order = parse_order(row.what)
-        except ConfigError:  # of another version of fedtiny
-            return None
-        return OrderOutcome(
-            order=order.order,
-            command=getattr(order, "command", ""),
-            ok=row.ok,
-            outcome=row.outcome or "",
-            done_utc=row.done_utc or "",
+    def outcomes(self) -> tuple[OrderOutcome, ...]:
+        """What became of the newest orders that came by a command, oldest first."""
+        return tuple(
+            OrderOutcome(
+                order=(what := json.loads(row.what))["order"],
+                command=what["command"],
+                ok=bool(row.ok),
+                outcome=row.outcome or "",
+                done_utc=row.done_utc or "",
+            )
+            for row in self._ledger.commands(OUTCOMES)
         )
 
     def _carry_out(self, order: Order) -> str:
@@ -86,8 +84,7 @@ class Desk:
             case RollbackRelease():
                 return self._rollback_release(order.release_id)
             case RollbackHead():
-                self._restore(order.revision)
-                return f"revision {self._revision} brings revision {order.revision} back; {self._when_rounds_go_on()}"
+                return self._rollback_head(order)
             case PinHead():
                 return self._pin(order.revision)
             case UnpinHead():
@@ -142,6 +139,20 @@ class Desk:
             return "no more rounds, as new_windows is 0"
         return f"rounds go on with {rules.new_windows} new windows"
 
+    def _rollback_head(self, order: RollbackHead) -> str:
+        current = self._global.release.id
+        if order.release_id not in (None, current):
+            raise FedTinyError(f"it is for release {order.release_id[:12]}, and {current[:12]} is the current one")
+        if self._is_newest(order.revision):
+            return f"already so: revision {self._revision} has the head of revision {order.revision}"
+        self._restore(order.revision)
+        return f"revision {self._revision} brings revision {order.revision} back; {self._when_rounds_go_on()}"
+
+    def _is_newest(self, revision: int) -> bool:
+        """Whether the newest head is that of ``revision``, or brings it back."""
+        newest = self._ledger.revision(self._global.release.id, self._revision)
+        return newest is not None and revision in (newest.revision, newest.restores)
+
     def _restore(self, revision: int) -> None:
         release_id = self._global.release.id
         if self._ledger.revision(release_id, revision) is None:
@@ -157,13 +168,16 @@ class Desk:
         self._begun = True
         if self._keeper.rounds.state is State.OPEN:
             self._keeper.abandon("abandoned: an operator has changed what it started from")
+        before = self._global.payloads
         change()
         self._keeper.rebase(completed)
-        self._announce()
+        for kind, payload in self._global.payloads.items():
+            if payload != before[kind]:  # a release may be large
+                self._publish(kind, payload)
 
     def _pin(self, revision: int | None) -> str:
         newest = self._revision
-        if revision is not None and revision != newest:
+        if revision is not None and not self._is_newest(revision):
             self._restore(revision)
         elif self._keeper.rounds.state is State.OPEN:
             self._begun = True

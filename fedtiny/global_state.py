@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 State = dict[str, NDArray[Any]]
 FURTHEST = 2**40  # revision: counting on must stay possible
+LEAP = 2**20  # revisions that a leap may pass over: a year's of a busy fleet, and a millionth of the furthest
 
 
 class GlobalState:
@@ -127,7 +128,7 @@ class GlobalState:
         self.reload()
 
     def leap(self, revision: int) -> None:
-        """Publish the current head as a revision above ``revision``, which devices are at."""
+        """Publish the current head as a revision above ``revision``, which devices say that they are at."""
         known = self.base.revision
         self._add_revision(self.release, revision + 1, self.head, known, {}, restores=known)
         self.reload()

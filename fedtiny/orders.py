@@ -38,11 +38,15 @@ class RollbackRelease(_Order):
 
 
 class RollbackHead(_Order):
-    """Publish the head of an older revision as a new one. command: id of the message that it came by, if any."""
+    """Publish the head of an older revision as a new one; refused where another release than ``release_id`` is current.
+
+    command: id of the message that it came by, which may be empty; None where it came by none.
+    """
 
     order: Literal["roll back head"] = "roll back head"
     revision: Count
-    command: str = ""
+    release_id: Sha256 | None = None
+    command: str | None = None
 
 
 class PinHead(_Order):

@@ -8,7 +8,7 @@ from typing import Any
 from fedtiny.config import Config
 from fedtiny.errors import ConfigError, TransportError
 from fedtiny.protocol import codec, signing, topics
-from fedtiny.protocol.messages import Command, FleetCommand
+from fedtiny.protocol.messages import Base, Command, FleetCommand
 from fedtiny.transport import Connected, Connection, Disconnected, Published
 
 TIMEOUT_S = 15.0
@@ -29,10 +29,10 @@ def to_device(config: Config, device: str, action: str) -> Sealed:
     return _seal(config, topic, Command(action=action, **_stamp()))  # type: ignore[arg-type]
 
 
-def roll_back(config: Config, revision: int) -> Sealed:
-    """The command to bring the head of an older ``revision`` back; ConfigError as above."""
+def roll_back(config: Config, base: Base) -> Sealed:
+    """The command to bring the head of an older revision of the current release back; ConfigError as above."""
     topic = topics.fleet_topic(config.fleet, "command")
-    return _seal(config, topic, FleetCommand(action="roll-back", revision=revision, **_stamp()))
+    return _seal(config, topic, FleetCommand(action="roll-back", **base.model_dump(), **_stamp()))
 
 
 def tell(config: Config, device: str, action: str) -> None:

@@ -18,7 +18,7 @@ from fedtiny.global_state import GlobalState
 from fedtiny.ledger import Ledger, UpdateRow
 from fedtiny.model.artifact import Release, sealed
 from fedtiny.model.head import statistics
-from fedtiny.orders import Block, Forget, PublishRelease, RollbackHead, RollbackRelease
+from fedtiny.orders import Block, Forget, PinHead, PublishRelease, RollbackHead, RollbackRelease
 from fedtiny.protocol.messages import Base
 from fedtiny.round_keeper import RoundKeeper
 
@@ -35,7 +35,7 @@ class Office:
         self.keeper = RoundKeeper(
             settings, self.ledger, self.strategy, self.state, lambda kind, _: self.sent.append(kind)
         )
-        self.desk = Desk(self.ledger, self.state, self.keeper, self.keeper.announce, lambda _: None)
+        self.desk = Desk(self.ledger, self.state, self.keeper, lambda kind, _: self.sent.append(kind), lambda _: None)
 
     def close(self):
         self.ledger.close()
@@ -121,6 +121,45 @@ def test_an_order_whose_head_is_damaged_is_refused_and_the_work_goes_on(office, 
     with closing(Office(tmp_path / "ledger", None)) as again:
         assert again.keeper.rounds.answered == {"a"}
         assert again.ledger.next_order() is None
+
+
+def test_a_roll_back_sends_the_head_and_not_the_release_and_what_is_so_already_makes_no_revision(office, release):
+    here = office()
+    here.answer(("a", delta(release, 0.1), 10))
+    here.keeper._aggregate()
+    here.sent.clear()
+    assert here.order(RollbackHead(revision=0)).outcome.startswith("revision 2 brings revision 0 back")
+    assert here.sent == ["head"]
+    for revision in (0, 2):
+        row = here.order(RollbackHead(revision=revision))
+        assert (row.ok, row.outcome) == (True, f"already so: revision 2 has the head of revision {revision}")
+    assert here.order(PinHead(revision=0)).outcome == "pinned at revision 2"
+    assert here.sent == ["head"]
+    here.sent.clear()
+    assert here.order(PublishRelease(release=here.ledger.put_object(another(release).data))).ok
+    assert here.sent == ["release", "head"]
+
+
+def test_a_roll_back_for_another_release_than_the_current_one_is_refused(office, release):
+    here = office()
+    here.answer(("a", delta(release, 0.1), 10))
+    here.keeper._aggregate()
+    row = here.order(RollbackHead(revision=0, release_id="ab" * 32))
+    assert row.ok is False
+    assert row.outcome == f"it is for release abababababab, and {release.id[:12]} is the current one"
+    assert here.order(RollbackHead(revision=0, release_id=release.id)).ok
+
+
+def test_every_outcome_of_a_command_is_told_and_none_of_an_order_of_the_cli(office, release):
+    here = office()
+    for command in ("x", "y"):
+        here.ledger.give_order(RollbackHead(revision=9, command=command).model_dump_json(), utc_now())
+    here.order(Block(device="pump-98", reason="sold"))
+    assert [(told.command, told.order, told.ok) for told in here.desk.outcomes()] == [
+        ("x", "roll back head", False),
+        ("y", "roll back head", False),
+    ]
+    assert "has no revision 9" in here.desk.outcomes()[0].outcome
 
 
 def test_forgetting_under_another_strategy_than_the_statistics_came_by_keeps_the_head(office, release):

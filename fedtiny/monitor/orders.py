@@ -5,7 +5,7 @@ from collections.abc import Callable
 from fedtiny.config import Config
 from fedtiny.errors import FedTinyError
 from fedtiny.monitor.feed import Feed
-from fedtiny.protocol.messages import FleetStatus, HeadMessage
+from fedtiny.protocol.messages import Base, FleetStatus, HeadMessage
 from fedtiny.tell import Sealed, roll_back, to_device
 
 Say = Callable[[str, bool], None]  # a text, and whether it went well
@@ -32,8 +32,8 @@ class Orders:
         if not 0 <= revision <= head.revision:
             self._say(f"roll back: not sent, there is no such revision, the newest is {head.revision}: {text}", False)
             return
-        what = f"roll back to revision {revision}"
-        if sent := self._send(what, lambda: roll_back(self._config, revision)):
+        what, base = f"roll back to revision {revision}", Base(release_id=head.release_id, revision=revision)
+        if sent := self._send(what, lambda: roll_back(self._config, base)):
             self._awaited[sent.id] = what
 
     def published(self, token: int) -> None:
@@ -47,10 +47,10 @@ class Orders:
             self._say(f"{what}: not known whether the broker has it; sent again when it is back", False)
 
     def heard(self, status: FleetStatus | None) -> None:
-        """What the coordinator says of its newest order."""
-        last = status.last_order if status else None
-        if last and (what := self._awaited.pop(last.command, None)):
-            self._say(f"{what}: {'done' if last.ok else 'refused'}: {last.outcome}", last.ok)
+        """What the coordinator says of its newest orders."""
+        for one in status.orders if status else ():
+            if what := self._awaited.pop(one.command, None):
+                self._say(f"{what}: {'done' if one.ok else 'refused'}: {one.outcome}", one.ok)
 
     def _send(self, what: str, make: Callable[[], Sealed]) -> Sealed | None:
         if not self._feed.connected:

@@ -109,13 +109,14 @@ def log_row(entry: Entry) -> Row:
 
 
 def refusals(view: FleetView) -> Sequence[Row]:
-    """What the coordinator has refused, by reason, and the newest order."""
+    """What the coordinator has refused, by reason, and what became of the newest command."""
     status = view.status
     if status is None:
         return [(("the coordinator has not said anything yet", "dim"),)]
     counted = ", ".join(f"{plain(reason)} {count}" for reason, count in sorted(status.rejected.items()))
     rows: list[Row] = [(("refused by the coordinator: ", "bold"), (counted or "nothing", "yellow" if counted else ""))]
-    if last := status.last_order:
+    if status.orders:
+        last = status.orders[-1]
         told = f"{last.order}, {'done' if last.ok else 'REFUSED'} {last.done_utc[11:19]}: {last.outcome}"
-        rows.append((("newest order: ", "bold"), (plain(told), "" if last.ok else "red")))
+        rows.append((("newest command: ", "bold"), (plain(told), "" if last.ok else "red")))
     return rows

@@ -167,8 +167,8 @@ class FleetView:
                 return f"round {message.round_number} {message.state} {message.outcome or ''}".rstrip()
             case messages.FleetStatus():
                 known, self.status = self.status, message
-                if known and known.last_order != message.last_order and (last := message.last_order):
-                    return f"order to {last.order} {'done' if last.ok else 'refused'}: {last.outcome}"
+                if known and (new := [one for one in message.orders if one not in known.orders]):
+                    return "; ".join(f"order to {o.order} {'done' if o.ok else 'refused'}: {o.outcome}" for o in new)
                 return None if known and known.state == message.state else f"coordinator {message.state}"
             case messages.FleetCommand():
                 return f"command to roll back to revision {message.revision}"

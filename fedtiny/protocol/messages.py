@@ -132,7 +132,7 @@ class UpdateMessage(Message):
 
 
 class OrderOutcome(Message):
-    """What became of an operator's order. command: id of the FleetCommand that it came by, where it was one."""
+    """What became of an order that came by a FleetCommand. command: that one's id."""
 
     order: str
     command: str = ""
@@ -142,7 +142,11 @@ class OrderOutcome(Message):
 
 
 class FleetStatus(Message):
-    """``global/status``: one roll-up of the fleet by the coordinator; its will says offline."""
+    """``global/status``: one roll-up of the fleet by the coordinator; its will says offline.
+
+    orders: the newest that came by a command, oldest first. Those given at the coordinator stay in its ledger: every
+    device may read this.
+    """
 
     state: Literal["online", "offline"]
     release_id: Sha256 | None = None
@@ -152,7 +156,7 @@ class FleetStatus(Message):
     pinned: Count | None = None
     quarantined: Count = 0
     rejected: dict[str, Count] = {}
-    last_order: OrderOutcome | None = None
+    orders: tuple[OrderOutcome, ...] = ()
 
 
 class HealthReport(Message):
@@ -325,11 +329,12 @@ class Command(Message):
 class FleetCommand(Message):
     """``global/command``: what an operator asks of the coordinator.
 
-    roll-back: publish the head of an older ``revision`` of the current release as a new one. id, issued_ms: as in
-    Command.
+    roll-back: publish the head of an older ``revision`` of the release as a new one, where that release is the current
+    one. id, issued_ms: as in Command.
     """
 
     action: Literal["roll-back"]
+    release_id: Sha256
     revision: Count
     id: Annotated[str, StringConstraints(max_length=64)] = ""
     issued_ms: Count = 0

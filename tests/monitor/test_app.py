@@ -134,15 +134,16 @@ def test_a_roll_back_proposes_the_revision_before_and_tells_its_outcome():
         await screen.press("r", "enter")
         ((topic, payload),) = screen.link.sent
         command = codec.decode(messages.FleetCommand, payload)
-        assert (topic, command.revision) == (topics.fleet_topic("plant", "command"), HEAD.revision - 1)
+        assert topic == topics.fleet_topic("plant", "command")
+        assert (command.release_id, command.revision) == (HEAD.release_id, HEAD.revision - 1)
         done = {"order": "roll back head", "ok": True, "outcome": "revision 4 brings revision 2 back", "done_utc": ""}
-        for command_id in ("of another", command.id):
-            last = messages.OrderOutcome(command=command_id, **done)
-            screen.link.hear(None, messages.FleetStatus(state="online", last_order=last), "status")
+        own, other = (messages.OrderOutcome(command=command_id, **done) for command_id in (command.id, "of another"))
+        for orders in ((other,), (own, other)):  # the newest may be another's
+            screen.link.hear(None, messages.FleetStatus(state="online", orders=orders), "status")
             await screen.heard()
-            assert ("done: revision 4" in screen.said) == (command_id == command.id)
+            assert ("done: revision 4" in screen.said) == (own in orders)
         await screen.press("3")
-        assert any("newest order: roll back head, done" in line for line in screen.lines)
+        assert any("newest command: roll back head, done" in line for line in screen.lines)
 
     on_screen(test)
 

@@ -117,13 +117,15 @@ def test_alarms_of_the_sensor_and_acknowledged_ones_are_told_apart():
 def test_what_became_of_an_order_is_news_and_a_command_is_heard():
     view = FleetView()
     tell(view, None, messages.FleetStatus(state="online"), "status")
-    tell(view, None, messages.FleetCommand(action="roll-back", revision=2, id="x"), "command")
-    done = messages.OrderOutcome(order="roll back head", command="x", ok=False, outcome="no revision 2", done_utc="")
-    for _ in range(2):
-        tell(view, None, messages.FleetStatus(state="online", last_order=done), "status")
-    assert [entry.text for entry in view.log][-2:] == [
+    tell(view, None, messages.FleetCommand(action="roll-back", release_id="ab" * 32, revision=2), "command")
+    refused = {"order": "roll back head", "ok": False, "done_utc": ""}
+    orders = [messages.OrderOutcome(command=one, outcome=f"no revision {one}", **refused) for one in "123"]
+    for told in (orders[:1], orders[:1], orders):
+        tell(view, None, messages.FleetStatus(state="online", orders=tuple(told)), "status")
+    assert [entry.text for entry in view.log][-3:] == [
         "fleet: command to roll back to revision 2",
-        "fleet: order to roll back head refused: no revision 2",
+        "fleet: order to roll back head refused: no revision 1",
+        "fleet: order to roll back head refused: no revision 2; order to roll back head refused: no revision 3",
     ]
 
 
