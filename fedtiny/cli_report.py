@@ -39,16 +39,17 @@ def report(
     from fedtiny.store import atomic_write
 
     config = load(config_file, state=state)
+    now = datetime.now(UTC).replace(microsecond=0)
     try:
-        span = Span.parse(since, until, datetime.now(UTC).replace(microsecond=0))
+        span = Span.parse(since, until, now)
     except ConfigError as error:
         raise click.UsageError(str(error)) from None
     with open_ledger(config.state_folder("coordinator")) as ledger:
-        facts = gather(ledger, span, devices)
+        facts = gather(ledger, span, now, devices)
     facts["title"] = "Fleet report" if config_file is None else f"Fleet {config.fleet}"
     atomic_write(out, render_report(facts).encode())
     if json_file is not None:
-        atomic_write(json_file, json.dumps(facts).encode())
+        atomic_write(json_file, json.dumps(facts, allow_nan=False).encode())
     counts = facts["counts"]
     said = [counted(number, noun) for number, noun in ((len(facts["fleet"]), "device"), (counts["alarms"], "alarm"))]
     click.echo(f"{out}: {', '.join(said)}, {counted(counts['rounds'], 'round')}")

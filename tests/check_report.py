@@ -55,7 +55,7 @@ def test_a_browser_shows_the_report_on_a_phone_and_on_paper_without_complaint(tm
             fleet.round(number, names[number:], ago=(10 - number) * HOUR)
         fleet.status(*names, revision=8)
         now = datetime.fromtimestamp(NOON, UTC)
-        report = render_report(gather(ledger, Span.parse(f"{DAY // HOUR}h", None, now)))
+        report = render_report(gather(ledger, Span.parse(f"{DAY // HOUR}h", None, now), now))
     (tmp_path / "report.html").write_text(report)
     (tmp_path / "frame.html").write_text(FRAME)
     dom, said = chromium("frame.html", "--dump-dom", "--window-size=800,4000")

@@ -1,6 +1,8 @@
 """The report of a span of time: what a ledger tells, in the order in which somebody needs it, bounded."""
 
 import json
+import re
+import sys
 import time
 from contextlib import closing
 from datetime import UTC, datetime
@@ -11,7 +13,8 @@ from made_fleet import DAY, HOUR, NOON, Fleet, iso
 from page_parser import Page
 
 from fedtiny.cli import main
-from fedtiny.ledger import Ledger
+from fedtiny.ledger import Ledger, ScoreRow
+from fedtiny.ledger.history import ALARMS_A_DAY
 from fedtiny.report import Span, gather, render_report
 
 NOW = datetime.fromtimestamp(NOON, UTC)
@@ -31,7 +34,7 @@ def fleet(ledger):
 
 
 def facts(ledger, since="24h", until=None, devices=()):
-    return gather(ledger, Span.parse(since, until, NOW), devices)
+    return gather(ledger, Span.parse(since, until, NOW), NOW, devices)
 
 
 def page(*arguments, **how):
@@ -46,7 +49,72 @@ def test_an_empty_ledger_says_so(ledger):
 
 def test_a_span_without_data_says_when_the_last_word_was(ledger, fleet):
     fleet.status("pump", ago=2 * DAY)
-    assert "Nothing was heard in this span. The newest word of a device is of 13 Jan 12:00." in page(ledger).text
+    said = "Nothing was heard in this span. The newest word of a device is of 13 Jan 12:00."
+    assert said in page(ledger, since="9d", until="5d").text
+
+
+def test_a_fleet_that_is_dead_is_not_well(ledger, fleet):
+    fleet.scores(["pump", "fan"])
+    fleet.status("pump", ago=2 * DAY)
+    fleet.status("fan", ago=2 * DAY + 60)
+    assert {one["state"] for one in facts(ledger)["fleet"]} == {"silent"}
+    text = page(ledger).text
+    said = (
+        "These need attention. No device was heard since 13 Jan 12:00, 2 d: is the coordinator there, and the broker?"
+    )
+    assert said in text
+    assert "offline or silent" not in text
+    assert "No device was heard since 13 Jan 12:00, 1 d:" in page(ledger, since="3d", until="1d").text
+
+
+def test_a_last_word_of_a_day_to_come_makes_only_its_own_device_silent(ledger, fleet):
+    fleet.scores(["pump", "fan"])
+    fleet.status("pump")
+    fleet.status("fan", ago=-13 * 365 * DAY)
+    text = page(ledger).text
+    assert "1 device offline or silent: fan." in text
+    assert "fan silent – 0" in text
+
+
+def test_what_was_not_kept_is_said(ledger, fleet):
+    fleet.status("pump")
+    with ledger.transaction():
+        for number in range(ALARMS_A_DAY + 50):
+            state = "cleared" if number % 2 else "raised"
+            fleet.alarm("pump", number, state, ago=HOUR - number, raised=HOUR - number // 2 * 2, kind="sensor")
+    text = page(ledger).text
+    assert "pump 50 alarm messages of this device were not kept: too many in a day." in text
+    assert "Not kept: 50 messages of alarms that were too many." in text
+    assert facts(ledger)["fleet"][0]["alarms_lost"] == 50
+
+
+def test_a_report_on_the_past_keeps_the_present_out_of_its_verdict(ledger, fleet):
+    fleet.scores(["calm", "gone", "bad", "lost"], since=5 * DAY)
+    fleet.round(1, ["calm"], ago=4 * HOUR)
+    fleet.status("calm", "bad", revision=1)
+    fleet.status("lost", revision=0)
+    fleet.status("gone", revision=1, state="offline", ago=3 * HOUR)
+    ledger.set_standing("bad", "quarantined", "3 updates were refused")
+    now, past = page(ledger).text, page(ledger, since="3d", until="2d").text
+    assert "gone since 15 Jan 09:00" in now
+    assert "not of the span" not in now
+    assert "Nothing needs attention. 4 machines of 4 were scored" in past
+    assert past.count("as of 15 Jan 2027 12:00, not of the span.") == 3
+
+
+def test_of_many_alarms_those_that_nobody_has_seen_and_the_newest_are_listed(ledger, fleet, monkeypatch):
+    monkeypatch.setattr(sys.modules["fedtiny.report.gather"], "ALARMS", 4)
+    for number in range(6):
+        raised = (20 - 2 * number) * HOUR
+        fleet.alarm("pump", 3 * number, "raised", ago=raised)
+        if number in (1, 4):
+            fleet.alarm("pump", 3 * number + 1, "acknowledged", ago=raised - 60, raised=raised)
+        fleet.alarm("pump", 3 * number + 2, "cleared", ago=raised - HOUR, raised=raised)
+    fleet.alarm("fan", 1, "raised", ago=HOUR)
+    told = facts(ledger)
+    assert [one["since_utc"][11:13] for one in told["alarms"]] == ["11", "20", "22", "02"]
+    assert (told["counts"]["alarms"], told["fleet"][0]["device"]) == (7, "fan")
+    assert [one["device"] for one in facts(ledger, devices=["fan"])["alarms"]] == ["fan"]
 
 
 def test_a_fleet_that_is_well_says_so(ledger, fleet):
@@ -152,6 +220,25 @@ def test_hostile_words_stay_words(ledger, fleet, word):
     html = render_report(facts(ledger) | {"title": word})
     assert Page(html).text.count(word) >= 6
     assert word not in html
+
+
+def test_words_that_would_turn_the_page_around_are_marked(ledger, fleet):
+    fleet.alarm("pump", 1, "raised", ago=HOUR, reason="a\u202eb\x1bc\nd")
+    fleet.status("pump", interpreter="litert\u2066")
+    text = page(ledger).text
+    assert "a\ufffdb\ufffdc\ufffdd" in text
+    assert "litert\ufffd" in text
+
+
+def test_numbers_beyond_all_sense_stay_short_and_out_of_json(ledger, fleet):
+    huge = {"low_hz": 1e300, "high_hz": 1e300, "low_order": 1e300, "high_order": 1e300}
+    fleet.alarm("pump", 1, "raised", ago=HOUR, threshold=5e-324, bands=({"channel": "x", "share": 1.0, **huge},))
+    ledger.add_scores([ScoreRow(NOON - HOUR, "pump", 300, 0, 3.0, 4.0, 1e30, 5e-324, 2.0)])
+    fleet.status("pump")
+    told = facts(ledger)
+    json.dumps(told, allow_nan=False)
+    assert told["machines"][0]["mean"] == [None]
+    assert not re.search(r"\d[\d,]{20}", page(ledger).text)
 
 
 def test_scores_that_stopped_for_a_while_leave_a_gap(ledger, fleet):

@@ -73,7 +73,8 @@ def run_demo(config: Config, data: Path | None, state: Path, json_file: Path | N
 def _recorded(coordinator: Path, began: datetime, observed: Observed) -> dict[str, Any]:
     """What the coordinator's ledger has of the run; rounds with the time that was measured."""
     with closing(Ledger(coordinator, guest=True)) as ledger:
-        report = gather(ledger, Span(began, datetime.now(UTC) + timedelta(seconds=1)))
+        now = datetime.now(UTC)
+        report = gather(ledger, Span(began, now + timedelta(seconds=1)), now)
     measured = {row["round"]: row["seconds"] for row in observed.rounds}
     for row in report["rounds"]:
         row["seconds"] = measured.get(row["round"])

@@ -48,11 +48,11 @@ def print_summary(screen: Screen, summary: dict[str, Any]) -> None:
         return "–" if value is None else f"{value:.1%}" if percent else f"{value:.3f}"
 
     for kind, words in (
-        ("frozen", "before: frozen base"),
-        ("calibrated", "frozen, local score"),
-        ("federated", "after: federated"),
+        ("frozen", "frozen base"),
+        ("calibrated", "its local score"),
+        ("federated", "federated"),
         ("central", "central, float"),
-        ("zscore", "z-score, no model"),
+        ("zscore", "z-score alone"),
     ):
         auc = summary["auc"][kind]
         table.add_row(

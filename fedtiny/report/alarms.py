@@ -27,9 +27,14 @@ def alarms(report: Mapping[str, Any]) -> tuple[str, ...]:
         for one in entries
     ]
     more = as_number(dig(report, "counts", "alarms")) - len(entries)
-    note = [paragraph(f"Not listed: {counted(more, 'more alarm')}; the machines' table counts all.", "note")]
+    notes = [f"Not listed: {counted(more, 'more alarm')}; the devices' table counts all."] if more > 0 else []
+    if lost := as_number(dig(report, "counts", "alarms_lost")) + sum(
+        one.get("alarms_lost") or 0 for one in as_dicts(report, "fleet")
+    ):
+        notes.append(f"Not kept: {counted(lost, 'message')} of alarms that were too many.")
     head = ("Device", "Alarm", "Since", "Lasted", "State", "Score", "Why", "Bands that stood out")
-    return (table(head, rows, nothing_said="No alarm stood or was raised."), *(note if more > 0 else ()))
+    found = table(head, rows, nothing_said="No alarm stood or was raised.")
+    return (found, *(paragraph(said, "note") for said in notes))
 
 
 def began(one: Mapping[str, Any]) -> str:

@@ -16,7 +16,9 @@ Item = tuple[str, str, str]  # style, what stands out, the rest
 def attention(report: Mapping[str, Any]) -> str:
     """A sentence, and a list where there is anything to list."""
     fleet = as_dicts(report, "fleet")
-    found = [*_alarms(report), *_devices(report, fleet), *_rounds(report)]
+    past = bool(report.get("past"))
+    found = [*_alarms(report), *_lost(report, fleet), *_unheard(report)]
+    found += [*([] if past else _present(report, fleet)), *_weak(fleet), *_rounds(report)]
     if found:
         lead, rest = "These need attention.", ""
     elif not _heard(report, fleet):
@@ -61,18 +63,41 @@ def _alarms(report: Mapping[str, Any]) -> list[Item]:
     return found
 
 
-def _devices(report: Mapping[str, Any], fleet: Sequence[Mapping[str, Any]]) -> list[Item]:
-    away = [one for one in fleet if one.get("state") in ("offline", "silent")]
+def _lost(report: Mapping[str, Any], fleet: Sequence[Mapping[str, Any]]) -> list[Item]:
+    """What the ledger has not kept, so that nobody takes the rest for all."""
+    found = []
+    flapping = sorted((one for one in fleet if one.get("alarms_lost")), key=lambda one: -one["alarms_lost"])
+    for one in flapping[:NAMED]:
+        words = f"{counted(one['alarms_lost'], 'alarm message')} of this device were not kept: too many in a day."
+        found.append(("warn", word(one.get("device")), words))
+    if more := flapping[NAMED:]:
+        found.append(("warn", f"{counted(len(more), 'more device')} with too many alarms:", f"{_names(more)}."))
+    if lost := dig(report, "counts", "alarms_lost"):
+        found.append(("warn", "The whole fleet:", f"{counted(lost, 'alarm message')} were not kept: too many in all."))
+    return found
+
+
+def _unheard(report: Mapping[str, Any]) -> list[Item]:
+    since = report.get("unheard_since_utc")
+    if since is None:
+        return []
+    ends = min(str(report.get("until_utc")), str(report.get("created_utc")))
+    words = f"{when(since)}, {between(since, ends)}: is the coordinator there, and the broker?"
+    return [("alarm", "No device was heard since", words)]
+
+
+def _present(report: Mapping[str, Any], fleet: Sequence[Mapping[str, Any]]) -> list[Item]:
+    """How devices stand now; one that fell silent with all others is not named again."""
+    gone = ("offline",) if report.get("unheard_since_utc") else ("offline", "silent")
+    away = [one for one in fleet if one.get("state") in gone]
     out = [one for one in fleet if one.get("standing") != "active"]
     behind = [one for one in fleet if one.get("behind") and one not in away and one not in out]
-    weak = [one for one in fleet if one.get("throttled")]
     found: list[Item] = []
     if away:
-        gone = word(away[0].get("device"))
-        since = f" since {when(away[0].get('last_seen_utc'))}" if len(away) == 1 else ""
-        last = f", {between(away[0].get('last_seen_utc'), report.get('created_utc'))}" if len(away) == 1 else ""
-        words = f"{gone}{since}{last}." if len(away) == 1 else f"{_names(away)}."
-        found.append(("warn", f"{counted(len(away), 'device')} offline or silent:", words))
+        words, last = _names(away), away[0].get("last_seen_utc")
+        if len(away) == 1 and last:
+            words += f" since {when(last)}, {between(last, report.get('created_utc'))}"
+        found.append(("warn", f"{counted(len(away), 'device')} offline or silent:", f"{words}."))
     for one in out[:NAMED]:
         words = f"{word(one.get('standing'))}: {word(one.get('reason'))}; its updates do not count."
         found.append(("warn", word(one.get("device")), words))
@@ -82,10 +107,13 @@ def _devices(report: Mapping[str, Any], fleet: Sequence[Mapping[str, Any]]) -> l
         words = "; ".join(f"{word(one.get('device'))} {word(one.get('behind'))}" for one in behind[:NAMED])
         more_behind = f" and {len(behind) - NAMED} more" if len(behind) > NAMED else ""
         found.append(("warn", f"{counted(len(behind), 'device')} not at the newest head:", f"{words}{more_behind}."))
-    if weak:
-        words = f"{_names(weak)}. Under-voltage or heat: a better power supply, or more air."
-        found.append(("warn", f"{counted(len(weak), 'computer')} slowed down:", words))
     return found
+
+
+def _weak(fleet: Sequence[Mapping[str, Any]]) -> list[Item]:
+    weak = [one for one in fleet if one.get("throttled")]
+    words = f"{_names(weak)}. Under-voltage or heat: a better power supply, or more air."
+    return [("warn", f"{counted(len(weak), 'computer')} slowed down:", words)] if weak else []
 
 
 def _rounds(report: Mapping[str, Any]) -> list[Item]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from fedtiny.ledger import DeviceRow, Ledger, RevisionRow
 from fedtiny.ledger.spans import ScoreTotal, fates_in, resource_peaks, score_totals, updates_in
-from fedtiny.report.episodes import Episode
+from fedtiny.report.episodes import Tally
 from fedtiny.report.span import Span
 
 SILENT_S = 900.0  # a device that is well says how it does once a minute
@@ -16,31 +16,32 @@ ADOPTED_S = 60.0  # in which a device that is there takes a new head
 Facts = dict[str, Any]
 
 
-def device_facts(ledger: Ledger, span: Span, alarms: Sequence[Episode], wanted: set[str] | None) -> list[Facts]:
-    """All devices, or those ``wanted``; those that need somebody first."""
+def device_facts(ledger: Ledger, span: Span, alarms: Tally, now: datetime) -> list[Facts]:
+    """All devices, those that need somebody first."""
     rows = {row.device: row for row in ledger.devices()}
-    newest = max((row.last_seen_utc for row in rows.values() if row.last_seen_utc), default=None)
     scores, peaks = score_totals(ledger, *span.seconds), resource_peaks(ledger, *span.seconds)
     fates = fates_in(ledger, updates_in(ledger, span.since_utc, span.until_utc))
     release = ledger.current_release()
     release_id = release.release_id if release else None
     heads = [] if release is None else ledger.revisions(release.release_id)
-    raised: dict[str, list[Episode]] = {}
-    for one in alarms:
-        raised.setdefault(one.device, []).append(one)
-    names = rows.keys() | scores.keys() | fates.keys() | raised.keys()
+    standing: dict[str, list[str]] = {}
+    for one in alarms.standing:
+        standing.setdefault(one.device, []).append(one.kind)
+    lost = ledger.lost_alarms(span.since_utc, span.until_utc)
+    names = rows.keys() | scores.keys() | fates.keys() | alarms.counts.keys()
     facts = [
         {
-            **_standing(rows.get(name), newest),
+            **_standing(rows.get(name), now),
             **_place(rows.get(name), heads, release_id),
             **_scored(scores.get(name)),
             **(peaks.get(name) or {}),
             "device": name,
-            "alarms": len(raised.get(name, ())),
-            "standing_alarms": [one.kind for one in raised.get(name, ()) if one.stands],
+            "alarms": alarms.counts.get(name, 0),
+            "alarms_lost": lost.get(name, 0),
+            "standing_alarms": standing.get(name, []),
             "updates": fates.get(name, {}),
         }
-        for name in (names if wanted is None else names & wanted)
+        for name in names
     ]
     return sorted(facts, key=_need)
 
@@ -59,14 +60,23 @@ def _need(one: Facts) -> tuple[Any, ...]:
     )
 
 
-def _standing(row: DeviceRow | None, newest: str | None) -> Facts:
-    """Whether it takes part, and whether it is there: by its own word, or by its silence while others spoke."""
+def _standing(row: DeviceRow | None, now: datetime) -> Facts:
+    """Whether it takes part, and whether it is there: by its own word, or by its silence.
+
+    A last word that is still to come is of a clock that was wrong: when it was is not known, only that none came since.
+    """
     if row is None:
         return {"standing": "active", "reason": None, "last_seen_utc": None, "state": "unheard"}
-    state = json.loads(row.status or "{}").get("state", "unheard")
-    if state == "online" and newest and row.last_seen_utc and _age(row.last_seen_utc, newest) > SILENT_S:
+    state, seen = json.loads(row.status or "{}").get("state", "unheard"), row.last_seen_utc
+    age = 0.0 if seen is None else (now - datetime.fromisoformat(seen)).total_seconds()
+    if state == "online" and abs(age) > SILENT_S:
         state = "silent"
-    return {"standing": row.standing, "reason": row.reason, "last_seen_utc": row.last_seen_utc, "state": state}
+    return {
+        "standing": row.standing,
+        "reason": row.reason,
+        "last_seen_utc": None if age < -SILENT_S else seen,
+        "state": state,
+    }
 
 
 def _place(row: DeviceRow | None, heads: Sequence[RevisionRow], release_id: str | None) -> Facts:
@@ -95,8 +105,11 @@ def _scored(total: ScoreTotal | None) -> Facts:
     return {"windows": total and total.windows, "over": total and total.over, "share": total and total.share}
 
 
-def _age(then: str, now: str) -> float:
-    return (datetime.fromisoformat(now) - datetime.fromisoformat(then)).total_seconds()
+def unheard_since(facts: Sequence[Facts], until: datetime) -> str | None:
+    """When the last word of any device came, where that was long before ``until``."""
+    newest = max((one["last_seen_utc"] for one in facts if one["last_seen_utc"]), default=None)
+    late = newest is not None and (until - datetime.fromisoformat(newest)).total_seconds() > SILENT_S
+    return newest if late else None
 
 
 def versions(facts: Sequence[Mapping[str, Any]]) -> dict[str, str]:

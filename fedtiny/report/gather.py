@@ -3,19 +3,21 @@
 Read beside a coordinator at work: every query is short and takes no lock that it would wait for.
 """
 
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
-from typing import Any
+from datetime import datetime
+from typing import Any, cast
 
 from fedtiny import __version__
-from fedtiny.clock import utc_now
 from fedtiny.errors import ConfigError, DamagedError
 from fedtiny.ledger import Ledger, OrderRow, RoundRow, ScoreRow
 from fedtiny.ledger.spans import answered_in, answers_in, orders_in, refusals_in, rounds_in, updates_in
 from fedtiny.orders import parse_order
-from fedtiny.report.devices import device_facts, versions
-from fedtiny.report.episodes import episodes
+from fedtiny.report.devices import SILENT_S, device_facts, unheard_since, versions
+from fedtiny.report.episodes import tally
 from fedtiny.report.span import Span
+from fedtiny.report.values import finite
 
 MACHINES = 24  # whose scores are drawn
 ALARMS, REASONS, ORDERS = 200, 40, 100
@@ -24,34 +26,41 @@ NAMED = 8  # devices that a round names
 Facts = dict[str, Any]
 
 
-def gather(ledger: Ledger, span: Span, wanted: Collection[str] = ()) -> Facts:
-    """The report's facts; of the devices ``wanted`` where there are any. ConfigError where one of these is unknown."""
-    alarms = episodes(ledger.alarms(span.since_utc, span.until_utc))
-    fleet = device_facts(ledger, span, alarms, None)
+def gather(ledger: Ledger, span: Span, now: datetime, wanted: Collection[str] = ()) -> Facts:
+    """The report's facts as of ``now``; of the devices ``wanted`` where there are any.
+
+    Raises ConfigError where one of these is unknown.
+    """
+    alarms = tally(ledger.alarms(span.since_utc, span.until_utc), ALARMS, wanted)
+    fleet = device_facts(ledger, span, alarms, now)
+    unheard = unheard_since(fleet, min(span.until, now))
     _check(wanted, [one["device"] for one in fleet])
     if wanted:
         fleet = [one for one in fleet if one["device"] in wanted]
-        alarms = [one for one in alarms if one.device in wanted]
     ids = updates_in(ledger, span.since_utc, span.until_utc)
     rounds = rounds_in(ledger, span.since_utc, span.until_utc)
-    alarms.sort(key=lambda one: (not one.stands, one.acknowledged_utc is not None))  # stable: then as they came
+    listed = [*alarms.standing, *alarms.over]
+    listed.sort(key=lambda one: (not one.stands, one.acknowledged_utc is not None))  # stable: then as they came
     drawn = [one["device"] for one in fleet if one["windows"]][:MACHINES]
     refusals = refusals_in(ledger, ids)
-    return {
-        "created_utc": utc_now(),
+    facts = {
+        "created_utc": now.isoformat(timespec="seconds"),
         "since_utc": span.since_utc,
         "until_utc": span.until_utc,
+        "past": (now - span.until).total_seconds() > SILENT_S,
+        "unheard_since_utc": unheard,
         "only": sorted(wanted),
         "fleet": fleet,
-        "alarms": [asdict(one) for one in alarms[:ALARMS]],
+        "alarms": [asdict(one) | {"bands": json.loads(one.bands)} for one in listed[:ALARMS]],
         "machines": [_machine(name, rows) for name, rows in ledger.scores(drawn, *span.seconds).items()],
         "rounds": _rounds(ledger, rounds[-ROUNDS:], ids, [one["device"] for one in fleet]),
         "updates": [one._asdict() for one in refusals[:REASONS]],
         **_published(ledger, span),
         "orders": [_order(row) for row in orders_in(ledger, span.since_utc, span.until_utc)[-ORDERS:]],
         "counts": {
-            "alarms": len(alarms),
-            "standing": sum(one.stands for one in alarms),
+            "alarms": sum(one["alarms"] for one in fleet),
+            "standing": len(alarms.standing),
+            "alarms_lost": ledger.lost_alarms(span.since_utc, span.until_utc).get("", 0),
             "scored": sum(one["windows"] is not None for one in fleet),
             "rounds": len(rounds),
             "made": sum(row.made is not None for row in rounds),
@@ -59,6 +68,7 @@ def gather(ledger: Ledger, span: Span, wanted: Collection[str] = ()) -> Facts:
         },
         "versions": {"fedtiny": __version__, **versions(fleet)},
     }
+    return cast(Facts, finite(facts))
 
 
 def _check(wanted: Collection[str], known: Sequence[str]) -> None:

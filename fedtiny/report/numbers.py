@@ -5,10 +5,14 @@ from typing import Any
 
 from fedtiny.report.values import DASH, as_number
 
+BEYOND = 1e12
+
 
 def number_text(value: Any, digits: int, unit: str = "") -> str:
-    """With so many digits, thousands apart, a true minus sign, and a unit."""
+    """With so many digits, thousands apart, a true minus sign, and a unit; three digits of what is beyond all sense."""
     number = as_number(value)
+    if abs(number) >= BEYOND:
+        return short(number) + unit
     return f"{number:,.{digits}f}{unit}".replace("-", "−") if math.isfinite(number) else DASH
 
 

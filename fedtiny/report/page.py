@@ -48,7 +48,7 @@ def render_report(report: Mapping[str, Any]) -> str:
             section("Machine by machine", grid([lives.gains_figure(judged)]), evaluation.machine_table(judged)),
         ]
     if "fleet" in report:
-        body.append(section("Devices", *fleet(report)))
+        body.append(section("Devices", *_as_of(report, "State, last word and revision"), *fleet(report)))
         if not judged:
             body.append(section("Score over time", *machines(report)))
         body += [
@@ -56,11 +56,12 @@ def render_report(report: Mapping[str, Any]) -> str:
             section("Rounds and heads", *rounds(report)),
             section("Updates that did not count", *refusals(report)),
             section("Computers", *computers(report)),
-            section("Releases and orders", *changes(report)),
+            section("Releases and orders", *_as_of(report, "Release and revision"), *changes(report)),
         ]
     if judged:
         body.append(section("The release", grid([training_figure(judged), gate_table(judged)])))
-    body.append(section("Versions", table(("", ""), [(k, word(v)) for k, v in as_dict(report, "versions").items()])))
+    versions = table(("", ""), [(k, word(v)) for k, v in as_dict(report, "versions").items()])
+    body.append(section("Versions", *_as_of(report, "Versions"), versions))
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -68,6 +69,12 @@ def render_report(report: Mapping[str, Any]) -> str:
         + "\n".join(body)
         + "\n</main></body></html>\n"
     )
+
+
+def _as_of(report: Mapping[str, Any], what: str) -> list[str]:
+    """Where the span is over: that ``what`` is of now."""
+    said = f"{what} are as of {day(report.get('created_utc'))}, not of the span."
+    return [paragraph(said, "note")] if report.get("past") else []
 
 
 def _about(report: Mapping[str, Any]) -> list[str]:

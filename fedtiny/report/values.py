@@ -48,6 +48,15 @@ def as_array(values: Any, size: int | None = None) -> Array:
     return np.concatenate([data[:size], np.full(max(0, size - data.size), np.nan)])
 
 
+def finite(node: Any) -> Any:
+    """``node`` with nothing (None) in the place of every number that JSON cannot hold."""
+    if isinstance(node, Mapping):
+        return {key: finite(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [finite(value) for value in node]
+    return None if isinstance(node, float) and not math.isfinite(node) else node
+
+
 def word(value: Any) -> str:
     """Any value as text, a dash for none."""
     return DASH if value is None or value == "" else str(value)
