@@ -1,6 +1,6 @@
-"""What the ledger has of a span of time, as JSON can hold it, bounded however large the fleet.
+"""What the ledger has of a span of time, as JSON can hold it: a few lines a device, the rest bounded.
 
-Read beside a coordinator at work: every query is short and takes no lock that it would wait for.
+Read beside a coordinator at work: no query takes a lock that it would wait for.
 """
 
 import json
