@@ -87,8 +87,8 @@ bench: setup ## Memory, latency, bytes and quality beside the peers (40 minutes)
 	@set -e; for one in $(BENCHES) bench-page; do $(MAKE) --no-print-directory -j1 $$one; done
 
 bench-quick: setup ## A part of it in two minutes (needs no data; writes nothing)
-	$(BIN)/python -m benchmarks.device --quick
-	$(BIN)/python -m benchmarks.scale --quick
+	$(BIN)/python -m benchmarks.device.bench --quick
+	$(BIN)/python -m benchmarks.scale.bench --quick
 
 proofs: $(PROOFS) ## What takes longer: a year of windows, kills, chaos, hostile input, poison, firmware
 
@@ -97,10 +97,10 @@ bench-page: setup ## Write benchmarks/REPORT.md and the README's figures anew fr
 
 # FEDTINY_DATA names the data folder; each prints its table and writes benchmarks/results/NAME.json
 bench-device: setup ## From window to alarm on this machine: latency, memory, start (needs no data)
-	$(BIN)/python -m benchmarks.device
+	$(BIN)/python -m benchmarks.device.bench
 
 bench-flower: setup .venv-flower/.ready ## The same fleet under Flower: seconds, bytes and memory
-	$(BIN)/python -m benchmarks.flower
+	$(BIN)/python -m benchmarks.flower.bench
 
 .venv-flower/.ready: Makefile
 	$(PYTHON) -m venv --clear .venv-flower
@@ -108,48 +108,48 @@ bench-flower: setup .venv-flower/.ready ## The same fleet under Flower: seconds,
 	@touch $@
 
 bench-stoll: setup ## The LSTM autoencoders of Stoll 2022 and Ahmad 2020 on the same windows (15 minutes)
-	$(BIN)/python -m benchmarks.stoll
+	$(BIN)/python -m benchmarks.stoll.bench
 
 bench-scale: setup ## 100, 1,000 and 5,000 devices on one coordinator (needs no data)
-	$(BIN)/python -m benchmarks.scale
+	$(BIN)/python -m benchmarks.scale.bench
 
 bench-femto: setup ## Detection on FEMTO and gearbox
-	$(BIN)/python -m benchmarks.femto
+	$(BIN)/python -m benchmarks.quality.femto
 
 bench-femto-live: setup ## FEMTO from the first snapshot to the last, as live devices see it
-	$(BIN)/python -m benchmarks.femto_live
+	$(BIN)/python -m benchmarks.quality.femto_live
 
 bench-ims: setup ## IMS from its feature tables, beside published figures
-	$(BIN)/python -m benchmarks.ims
+	$(BIN)/python -m benchmarks.quality.ims
 
 bench-soak: setup ## A million windows through an agent: memory, disk, start (needs no data)
-	$(BIN)/python -m benchmarks.soak
+	$(BIN)/python -m benchmarks.hardship.soak
 
 bench-kills: setup ## An agent killed at random instants, its broker coming and going (needs no data)
-	$(BIN)/python -m benchmarks.kills
+	$(BIN)/python -m benchmarks.hardship.kills
 
 bench-coordinator-kills: setup ## The coordinator killed 200 times, its disk, ledger and clock taken away (needs no data)
-	$(BIN)/python -m benchmarks.coordinator_kills
+	$(BIN)/python -m benchmarks.hardship.coordinator_kills
 
 bench-overhead: setup ## A round from its opening to the new head on ten agents (needs no data)
-	$(BIN)/python -m benchmarks.overhead
+	$(BIN)/python -m benchmarks.hardship.overhead
 
 bench-fuzz: setup ## A million hostile messages at the code and at live processes (needs no data)
-	$(BIN)/python -m benchmarks.fuzz
+	$(BIN)/python -m benchmarks.hardship.fuzz
 
 chaos: setup ## Thirty agents, coordinator and broker killed at random over a bad network (needs no data)
-	$(BIN)/python -m benchmarks.chaos
+	$(BIN)/python -m benchmarks.hardship.chaos
 
 bench-poison: setup ## Two of ten FEMTO devices poison: what each strategy and the screening keep
-	$(BIN)/python -m benchmarks.poison
+	$(BIN)/python -m benchmarks.quality.poison
 
 bench-strategies: setup ## All strategies against each other on FEMTO, rounds and buffered
-	$(BIN)/python -m benchmarks.strategies
+	$(BIN)/python -m benchmarks.quality.strategies
 
 bench-firmware: setup toolchain ## Exported C: size and instructions beside TFLite Micro, FEMTO beside the agent, fuzz
-	$(BIN)/python -m benchmarks.firmware
-	$(BIN)/python -m benchmarks.firmware_quality
-	$(BIN)/python -m benchmarks.fuzz_firmware
+	$(BIN)/python -m benchmarks.firmware.bench
+	$(BIN)/python -m benchmarks.firmware.quality
+	$(BIN)/python -m benchmarks.firmware.fuzz
 
 docs: setup ## Write the made pages anew, and the pictures: commands, settings, metrics
 	$(BIN)/python -m fedtiny.commands docs/cli.md

@@ -1,4 +1,4 @@
-"""How many devices one coordinator carries: the section of ``benchmarks.scale``."""
+"""How many devices one coordinator carries: the section of ``benchmarks.scale.bench``."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any

@@ -5,9 +5,9 @@ import copy
 import numpy as np
 import pytest
 
-from benchmarks.device import floors, physical_floor
-from benchmarks.device_stages import STAGES, case, watcher
-from benchmarks.device_turns import take_turns
+from benchmarks.device.bench import floors, physical_floor
+from benchmarks.device.stages import STAGES, case, watcher
+from benchmarks.device.turns import take_turns
 from benchmarks.page.device import section
 from benchmarks.page.style import save
 

@@ -12,17 +12,17 @@ import psutil
 import pytest
 
 import benchmarks
-from benchmarks.flower import floors
-from benchmarks.flower_side import Instant, Side, figures, of_rounds
+from benchmarks.flower.bench import floors
+from benchmarks.flower.side import Instant, Side, figures, of_rounds
 from benchmarks.page.flower import section
 from benchmarks.page.style import save
-from benchmarks.proxy import Proxy
-from benchmarks.site import free_port
-from benchmarks.tree import Memory, Tree, end
+from benchmarks.shared.proxy import Proxy
+from benchmarks.shared.site import free_port
+from benchmarks.shared.tree import Memory, Tree, end
 from fedtiny.federation.local import fit_head
 from fedtiny.model.head import Head
 
-APP = Path(benchmarks.__file__).parent / "flower_app"
+APP = Path(benchmarks.__file__).parent / "flower" / "app"
 PARENT = """\
 import subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", "print('ready', flush=True); input()"], stdin=subprocess.PIPE)

@@ -2,10 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import light_mqtt as mqtt
 from benchmarks.page.scale import section
 from benchmarks.page.style import save
-from benchmarks.scale import Round, floors, slopes
+from benchmarks.scale import light_mqtt as mqtt
+from benchmarks.scale.bench import Round, floors, slopes
 
 
 def case(devices, broker="embedded", *, strategy="fedavg", screening=True, missing=0):

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.lstm_inputs import PEERS, Life, Peer, blocks, rolled, sequences
-from benchmarks.lstm_worker import Job
 from benchmarks.page import stoll as page
-from benchmarks.stoll import BY_OUR_SCORE, promised
-from benchmarks.stoll_agent import cost
-from benchmarks.stoll_jobs import TRAININGS, jobs, run_all
-from benchmarks.stoll_judge import by_errors, by_our_score, judge
+from benchmarks.stoll.agent import cost
+from benchmarks.stoll.bench import BY_OUR_SCORE, promised
+from benchmarks.stoll.inputs import PEERS, Life, Peer, blocks, rolled, sequences
+from benchmarks.stoll.jobs import TRAININGS, jobs, run_all
+from benchmarks.stoll.judge import by_errors, by_our_score, judge
+from benchmarks.stoll.worker import Job
 from fedtiny.evaluation import LocalSplit, by_residuals
 from fedtiny.signal.features import BandEnergies
 from fedtiny.signal.windows import WindowPlan
@@ -140,7 +140,7 @@ def test_an_interrupt_ends_what_runs(tmp_path):
     mark = tmp_path / "pid"
     child = f"import os, time; open({str(mark)!r}, 'w').write(str(os.getpid()) + '.'); time.sleep(60)"
     code = (
-        "import sys; from benchmarks.stoll_jobs import run_all\n"
+        "import sys; from benchmarks.stoll.jobs import run_all\n"
         f"try: run_all({{'a': [sys.executable, '-c', {child!r}]}}, 1)\n"
         "except KeyboardInterrupt: sys.exit('interrupted')"
     )
@@ -155,7 +155,7 @@ def test_an_interrupt_ends_what_runs(tmp_path):
 
 
 def test_a_mistyped_option_starts_nothing():
-    done = subprocess.run([sys.executable, "-m", "benchmarks.stoll", "--quik"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "benchmarks.stoll.bench", "--quik"], capture_output=True, text=True)
     assert done.returncode == 2
     assert "--quik" in done.stderr
 

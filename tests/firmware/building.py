@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.boards import WARNINGS
+from benchmarks.firmware.boards import WARNINGS
 from firmware_export.generate import RUNTIME, config_header
 
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"]

@@ -12,7 +12,7 @@ import pytest
 from building import tool, write_config
 from models import all_models
 
-from benchmarks.boards import BOARDS, COMPILER, EMULATOR, RUNTIME, build, run_on
+from benchmarks.firmware.boards import BOARDS, COMPILER, EMULATOR, RUNTIME, build, run_on
 from fedtiny.model.artifact import Release
 from fedtiny.model.head import Head
 from fedtiny.signal.dataset import machine_features

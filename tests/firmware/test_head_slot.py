@@ -12,7 +12,7 @@ from building import RUNTIME, SANITIZE, WARNINGS, compile_shared, run, tool, wri
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from benchmarks import fuzz_firmware
+from benchmarks.firmware import fuzz as fuzz_firmware
 from fedtiny.model.head import Head
 from firmware_export import rounding
 from firmware_export.image import read_image, write_image

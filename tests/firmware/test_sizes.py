@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from building import tool
 
-from benchmarks.boards import COMPILER, EMULATOR, HERE, build, run_on, section_bytes, text_bytes
+from benchmarks.firmware.boards import COMPILER, EMULATOR, HERE, build, run_on, section_bytes, text_bytes
 from fedtiny.config import load_config
 from fedtiny.device import rules_of
 from firmware_export.export import Options, export_release, write_folder

@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from benchmarks.kills import DEVICE, LEARN, SAMPLES, run_kills, write_fleet
+from benchmarks.hardship.kills import DEVICE, LEARN, SAMPLES, run_kills, write_fleet
 from fedtiny.config import Config, Trust, load_config
 from fedtiny.device import KEY, STORE, Device
 from fedtiny.device_store import DeviceStore

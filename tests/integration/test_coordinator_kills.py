@@ -1,10 +1,10 @@
-"""A short run of `python -m benchmarks.coordinator_kills`: the coordinator is killed again and again."""
+"""A short run of `python -m benchmarks.hardship.coordinator_kills`: the coordinator is killed again and again."""
 
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from benchmarks.coordinator_kills import KILLS, Scene, kill
+from benchmarks.hardship.coordinator_kills import KILLS, Scene, kill
 from fedtiny.broker import EmbeddedBroker
 
 

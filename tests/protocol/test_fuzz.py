@@ -1,4 +1,4 @@
-"""A short run of the fuzz, and what a long one has found. ``python -m benchmarks.fuzz`` throws a million messages."""
+"""A short run of the fuzz, and what a long one has found: ``make bench-fuzz`` throws a million messages."""
 
 import logging
 import zlib
@@ -6,9 +6,9 @@ import zlib
 import numpy as np
 import pytest
 
-from benchmarks.fuzz import Worker
-from benchmarks.fuzz_messages import Generator
-from benchmarks.fuzz_receivers import FLEETS, prepare
+from benchmarks.hardship.fuzz import Worker
+from benchmarks.hardship.fuzz_messages import Generator
+from benchmarks.hardship.fuzz_receivers import FLEETS, prepare
 from fedtiny.errors import ProtocolError
 from fedtiny.federation.combine import Entry, check_update, combine
 from fedtiny.federation.local import LocalUpdate, compute_update

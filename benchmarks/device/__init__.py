@@ -1,0 +1,1 @@
+"""One device: window to alarm, memory, start."""

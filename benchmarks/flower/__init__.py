@@ -1,0 +1,1 @@
+"""The same fleet under Flower."""

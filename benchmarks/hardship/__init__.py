@@ -1,0 +1,1 @@
+"""A year of windows, kills, bad networks, hostile input."""

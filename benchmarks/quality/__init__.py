@@ -1,0 +1,1 @@
+"""Detection, and what strategies and poisoners make of it."""

@@ -1,0 +1,1 @@
+"""Thousands of devices on one coordinator."""

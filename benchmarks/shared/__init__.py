@@ -1,0 +1,1 @@
+"""What several benchmarks use: a site of processes, meters, observers, brokers."""

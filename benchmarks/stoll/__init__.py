@@ -1,0 +1,1 @@
+"""The LSTM autoencoders of Stoll 2022 and Ahmad 2020."""
