@@ -12,7 +12,7 @@ the score (Ahmad: mean absolute error of the last snapshot). What differs:
 
 - A snapshot of FEMTO lasts 0.1 s, a tenth of theirs: at 1.024 kHz it is one window of 100 for each channel.
 - 20 rounds instead of 25, and of Ahmad's 10 epochs 6: for time.
-- 98 normal snapshots a machine are few: batches of 32 and 16 instead of 64, for steps enough.
+- 98 normal snapshots a machine are few: batches of 32 and 16 instead of 64, for all, for steps enough.
 - tanh instead of ReLU inside Stoll's LSTMs, and a rate of 1e-3 instead of 5e-4: see ``CHOSEN``.
 - The same network on our band features too ('on bands'): its best case. And once more 'by our score': no one's method,
   it tells the model from the score: the residuals of that network, whitened as ours are.

@@ -51,7 +51,7 @@ class Peer:
 PEERS = {
     "stoll": Peer("stoll", "tanh", "samples", 25, 1e-3, 32, 20),
     "stoll_bands": Peer("stoll", "tanh", "bands", 1, 1e-3, 16, 20),
-    "ahmad": Peer("ahmad", "relu", "snapshots", 1, 1e-3, 64, 6),
+    "ahmad": Peer("ahmad", "relu", "snapshots", 1, 1e-3, 16, 6),
 }
 
 
