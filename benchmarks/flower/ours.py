@@ -38,7 +38,7 @@ class Heads(Stopwatch):
     def __init__(self, broker: config.Broker, fleet: Fleet) -> None:
         self.found: dict[int, Head] = {}
         self._release = fleet.release
-        super().__init__(broker, NAME)
+        super().__init__(broker, NAME, len(fleet.devices))
 
     def _take_head(self, message: HeadMessage, event: Received) -> None:
         super()._take_head(message, event)

@@ -36,9 +36,10 @@ NEVER = 10**9  # revisions
 
 
 class Stopwatch(Observer):
-    """Notes when rounds open, when their heads come, and when each of ``AGENTS`` devices is on them."""
+    """Notes when rounds open, when their heads come, and when each of ``agents`` devices is on them."""
 
-    def __init__(self, broker: config.Broker, fleet: str = FLEET) -> None:
+    def __init__(self, broker: config.Broker, fleet: str = FLEET, agents: int = AGENTS) -> None:
+        self._agents = agents
         self.opened: dict[int, float] = {}  # by the revision that the round is to make
         self._headed: dict[int, float] = {}
         self.done: dict[int, float] = {}
@@ -55,7 +56,7 @@ class Stopwatch(Observer):
         if self.newest:
             self._headed.setdefault(self.newest, now)
         bases = [status.base for status in self.statuses.values() if status.base]
-        lowest = min(base.revision for base in bases) if len(bases) == AGENTS else 0
+        lowest = min(base.revision for base in bases) if len(bases) == self._agents else 0
         for revision in [one for one in self._headed.keys() - self.done.keys() if one <= lowest]:
             self.done[revision] = now
 
