@@ -35,6 +35,7 @@ FLEET = "swarm"
 AT_ONCE = 50  # devices of a process that are connecting
 PAYLOADS = 32  # different ones a process; what its devices say beside it is their own
 WINDOWS = 40  # of statistics
+REPEAT_S = 5.0  # without any message, and no round under way
 STATUS, UPDATE, SUBSCRIPTION = 1, 2, 3  # packet numbers
 
 
@@ -141,7 +142,9 @@ class Swarm:
         while True:
             while names and self._devices - len(names) - ready < AT_ONCE:
                 self._begin(Device(names.popleft(), self._share.port))
-            for key, events in self._selector.select():
+            if not (ready_sockets := self._selector.select(REPEAT_S)) and not self._rounds:
+                self._repeat()
+            for key, events in ready_sockets:
                 if key.data is None:
                     return
                 device: Device = key.data
@@ -157,6 +160,12 @@ class Swarm:
                 ready += device.ready - was
                 if device.ready > was and ready == self._devices:
                     self._pipe.send("ready")
+
+    def _repeat(self) -> None:
+        """Say again where all are, as agents do: a broker may lose what comes while somebody subscribes."""
+        for key in list(self._selector.get_map().values()):
+            if key.data is not None and key.data.ready:
+                self._say(key.data)
 
     def _begin(self, device: Device) -> None:
         self._selector.register(device.sock, selectors.EVENT_READ, device)
