@@ -48,7 +48,7 @@ logfile: "nats-server.log"
 logfile_size_limit: 1048576
 logfile_max_num: 2
 jetstream { store_dir: ".", sync_interval: "1s", limits { default_max_consumers: -1 } }
-mqtt { host: %(host)s, port: %(port)d, ack_wait: "5s", max_ack_pending: 1024%(tls)s }
+mqtt { host: %(host)s, port: %(port)d, ack_wait: "5s", max_ack_pending: 1024, js_api_timeout: "30s"%(tls)s }
 %(authorization)s"""
 _TLS = """, tls { cert_file: %s, key_file: %s, ca_file: "clients-ca.pem", verify_and_map: true, timeout: 10 }"""
 _AUTHORIZATION = """authorization { timeout: 10, users: %s }

@@ -15,6 +15,7 @@ from fedtiny.errors import ConfigError, StorageError
 from fedtiny.ledger.schema import APPLICATION_ID, STEPS
 
 BUSY_S = 5.0
+PAGE_BYTES = 4096
 LOG_BYTES = 16 * 1024 * 1024  # what the log is cut back to after a larger transaction
 DAMAGE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
@@ -109,6 +110,7 @@ class Database:
                 "the coordinator brings it up to date when it next starts"
             )
         self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute(f"PRAGMA wal_autocheckpoint = {LOG_BYTES // PAGE_BYTES}")
         self._db.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
         if not guest:
             with closing(self._db.execute("PRAGMA quick_check(1)")) as findings:
