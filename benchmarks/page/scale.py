@@ -116,7 +116,8 @@ def _limit(most: Mapping[str, Any], a_device: Mapping[str, float]) -> str:
     busiest = max(("coordinator", "broker"), key=lambda key: cores[key])
     shares = ", ".join(f"{key} {share:.2f}" for key, share in cores.items())
     return (
-        f"With {most['devices']:,} devices and {BROKERS[most['broker']]} the {busiest} uses the most CPU of the two; cores in use during a round: "
+        f"With {most['devices']:,} devices and {BROKERS[most['broker']]} the {busiest} uses the most CPU of the two; "
+        "cores in use during a round: "
         f"{shares}. "
         f"{most['until_all_are_ready_s']:.0f} s pass from the start of the broker until all have connected and have "
         f"the release; {most['thrown_out']} connections were lost and "
@@ -133,7 +134,8 @@ def _growth(cases: Sequence[Mapping[str, Any]], a_device: Mapping[str, float]) -
         f"{one['memory']['coordinator']['peak_rss_mb']:.0f} MB with {one['devices']:,}" for one in by_size
     )
     return (
-        f"No growth of the coordinator's memory with the devices was asked for; its peak RSS is {peaks}. Over all these sizes that is {a_device['coordinator_bytes'] / 1e3:.2f} kB for one device more; the "
+        f"No growth of the coordinator's memory with the devices was asked for; its peak RSS is {peaks}. "
+        f"Over all these sizes that is {a_device['coordinator_bytes'] / 1e3:.2f} kB for one device more; the "
         f"bound for it below is our own. The embedded broker takes {a_device['broker_bytes'] / 1e3:.0f} kB more.\n"
     )
 
