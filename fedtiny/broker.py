@@ -37,18 +37,20 @@ PROBE_S = 0.02
 WATCH_S = 1.0  # between two looks at whether a device was added or revoked
 PORT = 1883
 
-# After ack_wait a subscriber gets a message again that it did not acknowledge. A stream would have 1,000 consumers at
-# most: so many devices. NATS's own protocol is of no use to us: a random port on loopback. Paths are relative to the
-# state folder, where the server runs.
+# A subscriber gets again what it did not acknowledge in ack_wait. More than max_ack_pending at once are dropped; they
+# come after ack_wait; with more than max_pending bytes it is hung up on: 4,096 messages of 128 kB. A stream would have
+# 1,000 consumers at most: so many devices. NATS's own protocol is of no use to us: a random port on loopback. Paths are
+# relative to the state folder, where the server runs.
 _CONFIGURATION = """\
 server_name: "fedtiny"
 listen: "127.0.0.1:-1"
 max_payload: 8388608
+max_pending: 536870912
 logfile: "nats-server.log"
 logfile_size_limit: 1048576
 logfile_max_num: 2
 jetstream { store_dir: ".", sync_interval: "1s", limits { default_max_consumers: -1 } }
-mqtt { host: %(host)s, port: %(port)d, ack_wait: "5s", max_ack_pending: 1024, js_api_timeout: "30s"%(tls)s }
+mqtt { host: %(host)s, port: %(port)d, ack_wait: "5s", max_ack_pending: 4096, js_api_timeout: "30s"%(tls)s }
 %(authorization)s"""
 _TLS = """, tls { cert_file: %s, key_file: %s, ca_file: "clients-ca.pem", verify_and_map: true, timeout: 10 }"""
 _AUTHORIZATION = """authorization { timeout: 10, users: %s }

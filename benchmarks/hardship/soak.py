@@ -115,7 +115,7 @@ def soak(
     took = time.monotonic() - began
     seen, memory = (np.array(column, float) for column in zip(*samples, strict=True))
     late = seen > 0.1 * windows
-    slope = float(np.polyfit(seen[late] / 1e6, memory[late], 1)[0])
+    slope = float(np.polyfit(seen[late] / 1e6, memory[late], 1)[0]) if late.sum() > 2 else None  # of a short run
     return {
         "windows": done - first,
         "seconds": took,

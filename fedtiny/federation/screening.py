@@ -17,7 +17,8 @@ taken as updates come in, in any order, and no delta is looked at again but to s
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from math import inf
+from functools import cached_property
+from math import inf, sqrt
 from statistics import median
 
 import numpy as np
@@ -71,10 +72,18 @@ class Verdict:
         """Why one of the others is to be left out, which points away from where the rest of them point; or None."""
         if self.direction is None:
             return None
-        _, own = _polar(delta)
-        rest = self.direction - own
-        cosine = float(np.vdot(own, rest)) / max(float(np.linalg.norm(rest)), TINY)
+        # of unit = delta / size and rest = direction - unit, without either of them
+        size = length(delta)
+        unit_norm = size / max(size, TINY)
+        along = float(np.vdot(delta, self.direction)) / max(size, TINY)
+        rest_norm = sqrt(max(self._squared - 2 * along + unit_norm**2, 0.0))
+        cosine = (along - unit_norm**2) / max(rest_norm, TINY)
         return f"points away from the others: cosine {cosine:.2f}" if cosine < AWAY else None
+
+    @cached_property
+    def _squared(self) -> float:
+        """Of the direction's norm."""
+        return 0.0 if self.direction is None else float(np.vdot(self.direction, self.direction))
 
 
 class Cohort:
