@@ -107,7 +107,7 @@ bench-flower: setup .venv-flower/.ready ## The same fleet under Flower: seconds,
 	.venv-flower/bin/pip install -q 'flwr==1.41.*' 'numpy<2'
 	@touch $@
 
-bench-stoll: setup ## The LSTM autoencoders of Stoll 2022 and Ahmad 2020 on the same windows (13 minutes)
+bench-stoll: setup ## The LSTM autoencoders of Stoll 2022 and Ahmad 2020 on the same windows (15 minutes)
 	$(BIN)/python -m benchmarks.stoll.bench
 
 bench-scale: setup ## 100, 1,000 and 5,000 devices on one coordinator (needs no data)
