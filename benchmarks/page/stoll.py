@@ -60,7 +60,8 @@ def section(results: Mapping[str, Any]) -> Section:
         "itself gives its standardisation and its threshold, and by our score the whitening, too.\n",
         _transfer(methods, results["transferred"]),
         "Epochs, or rounds of one epoch, and the machines left out are bounded so that all of it fits a quarter of an "
-        f"hour on 2 quiet cores (this run: {results['wall_s'] / 60:.0f} minutes): {bounds}; the thesis trained {published['rounds']} rounds. Figures of the thesis itself, on IMS: "
+        f"hour on 2 quiet cores (this run: {results['wall_s'] / 60:.0f} minutes): {bounds}; "
+        f"the thesis trained {published['rounds']} rounds. Figures of the thesis itself, on IMS: "
         f"{published['worker_memory_mb']['mean']} MB mean and {published['worker_memory_mb']['max']} MB peak a worker, "
         f"{published['worker_training_s']:,} s of training, "
         f"{_bytes(published['bytes_up_a_round_4_workers'])} up a round for 4 workers.\n",
