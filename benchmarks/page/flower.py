@@ -146,7 +146,7 @@ def _bars(results: Mapping[str, Any], name: str) -> "Figure":
     memory.bar_label(memory.bar(names, peak, color=colours), [f"{mb:.0f} MB" for mb in peak], padding=2)
     idle = [side["memory_idle"]["pss_mb"] for side in sides]
     memory.plot(names, idle, "_", color="black", ms=30)
-    memory.set_title("memory of a client (line: idle)")
+    memory.set_title("PSS of a client (line: idle)")
     for plot in (traffic, memory):
         plot.margins(y=0.15)
     return figure

@@ -162,7 +162,7 @@ def _seconds(cases: Sequence[Mapping[str, Any]]) -> "Figure":
         devices = [one["devices"] for one in own]
         plot.errorbar(devices, middle, [low, high], color=colour, marker="o", capsize=3, label=BROKERS[broker])
     plot.plot([1000], [2.0], color=ALARM, marker="_", markersize=24, markeredgewidth=2, linestyle="none")
-    plot.annotate("asked for", (1000, 2.0), (0, 5), textcoords="offset points", ha="center", color=ALARM)
+    plot.annotate("asked for", (1000, 2.0), (14, -10), textcoords="offset points", ha="left", color=ALARM)
     plot.set(xscale="log", yscale="log", ylabel="s")
     _by_devices(plot, cases)
     return figure

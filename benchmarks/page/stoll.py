@@ -207,6 +207,7 @@ def _moved(methods: Mapping[str, Any], machines: list[str]) -> "Figure":
         plot.plot(at, [member[machine] for _, machine in shown], "o", mfc="none", color=COLOURS[name], ms=8)
         plot.plot(at, [moved[m]["auc_mean"] for _, m in shown], "o", color=COLOURS[name], ms=5, label=WORDS[name])
     plot.set_xticks(range(len(machines)), machines)
+    plot.set_ylim(min(0.95, plot.get_ylim()[0]), 1.005)
     plot.set_ylabel("AUC")
     plot.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure

@@ -103,9 +103,12 @@ def test_run_broker_says_where_and_ends_cleanly(tmp_path, how):
         text=True,
     )
     with process:
-        port = int(re.search(r"mqtt://0\.0\.0\.0:(\d+)", process.stdout.readline())[1])
-        process.send_signal(how)
-        _, errors = process.communicate(timeout=10)
+        try:
+            port = int(re.search(r"mqtt://0\.0\.0\.0:(\d+)", process.stdout.readline())[1])
+            process.send_signal(how)
+            _, errors = process.communicate(timeout=10)
+        finally:
+            process.kill()  # of one that has not ended: where SIGINT is ignored, as behind nohup
     assert process.returncode == 0
     assert errors.splitlines() == ["warning: 0.0.0.0 is open to the network, without authentication or TLS"]
     assert not accepts_clients("127.0.0.1", port)
