@@ -11,7 +11,7 @@ BENCHES := bench-device bench-flower bench-stoll bench-scale bench-femto bench-i
 PROOFS := bench-femto-live bench-soak bench-kills bench-poison bench-coordinator-kills bench-overhead bench-fuzz \
 	bench-firmware chaos
 
-.PHONY: help setup demo toolchain test test-fleet test-firmware test-aarch64 test-containers \
+.PHONY: help setup demo toolchain test test-integration test-fleet test-firmware test-aarch64 test-containers \
 	check-report check fix bench bench-quick bench-page proofs \
 	$(BENCHES) $(PROOFS) docs site clean
 
@@ -48,12 +48,15 @@ toolchain: ## Install the cross compiler, emulator and checkers of the firmware 
 	fi
 
 test: setup $(if $(CI),toolchain) ## Run the tests; some need make toolchain or Mosquitto (CI demands both)
-	@$(MAKE) --no-print-directory -j2 -Otarget test-fleet test-firmware
+	@$(MAKE) --no-print-directory -j2 -Otarget test-integration test-fleet test-firmware
 
-# Most tests of the fleet wait, those of the firmware compute: side by side they take no longer than the former alone.
+# The integration tests wait more than they compute, so that two of the three run side by side.
 PYTEST = $(BIN)/python -m pytest $(PYTEST_ARGS)
-test-fleet: setup ## All tests but those of the firmware
-	$(PYTEST) --ignore=tests/firmware
+test-integration: setup ## Real brokers, coordinators, agents and Prometheus, killed and cut off
+	$(PYTEST) tests/integration
+
+test-fleet: setup ## All tests but those of integration and firmware
+	$(PYTEST) --ignore=tests/integration --ignore=tests/firmware
 
 test-firmware: setup $(if $(CI),toolchain) ## The exported C: on this machine under sanitizers, and on four emulated cores
 	$(PYTEST) tests/firmware

@@ -209,6 +209,7 @@ def test_the_section_shows_every_method_and_its_pictures():
     results = {
         "methods": made_up(),
         "machine": "bearing2_1",
+        "wall_s": 800.0,
         "positions": [0.1, 1.0],
         "labels": [0, 1],
         "transferred": ["bearing2_1"],

@@ -59,7 +59,7 @@ def installed(tmp_path, monkeypatch):
 
 
 def test_the_example_of_the_documentation_works_from_another_package(installed):
-    code, entry = re.findall(r"```(?:python|toml)\n(.*?)```", DOCS.read_text(), re.DOTALL)[:2]
+    code, entry = re.findall(r"```(?:python|toml)\n(.*?)```", DOCS.read_text(), re.DOTALL)[1:3]
     assert len(code.strip().splitlines()) <= 10
     module = re.search(r'"(\w+):', entry)[1]
     installed(module, code, re.search(r"^(\S+) = ", entry, re.MULTILINE)[0] + re.search(r'"(\w+:\w+)"', entry)[1])
